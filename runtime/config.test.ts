@@ -1,0 +1,239 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { renderConfigReference } from './config/reference.ts';
+import { loadConfig, parseConfig } from './config.ts';
+import { PipelineError } from './errors.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'tributary-config-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const env = { DATABASE_URL: 'postgres://app:s3cret-word@db.example:5432/shop', PORT: '9464' };
+const parse = (text: string, environment: Record<string, string> = env) =>
+  parseConfig(text, { file: resolve('tributary.yaml'), env: environment });
+
+/** The message of the failure that a text must bring. */
+function failureOf(text: string, environment: Record<string, string> = env): string {
+  try {
+    parse(text, environment);
+  } catch (error) {
+    if (error instanceof PipelineError && error.kind === 'config-invalid') return error.message;
+    throw error;
+  }
+  throw new Error('the text was taken');
+}
+
+const smallest = `
+source: { url: \${DATABASE_URL} }
+log: { type: embedded }
+`;
+
+describe('a good file', () => {
+  test('the smallest file gets every default', () => {
+    expect(parseConfig(smallest, { file: '/srv/shop/tributary.yaml', env })).toMatchInlineSnapshot(`
+      {
+        "capture": {
+          "batch": {
+            "age": 20,
+            "size": 2097152,
+          },
+          "pending": 25165824,
+          "spool": "/srv/shop/data/spool",
+          "watermark": {
+            "busy": 150,
+            "idle": 2000,
+          },
+        },
+        "file": "/srv/shop/tributary.yaml",
+        "log": {
+          "partitions": 4,
+          "path": "/srv/shop/data/log",
+          "prefix": "tributary",
+          "retention": {},
+          "type": "embedded",
+        },
+        "logging": {
+          "format": "auto",
+          "level": "info",
+        },
+        "metrics": {},
+        "models": undefined,
+        "registry": {
+          "type": "embedded",
+        },
+        "retry": {
+          "during": 600000,
+          "first": 250,
+          "longest": 30000,
+        },
+        "sinks": {},
+        "source": {
+          "publication": "tributary",
+          "slot": "tributary",
+          "tables": [
+            "public.*",
+          ],
+          "url": "postgres://app:s3cret-word@db.example:5432/shop",
+        },
+      }
+    `);
+  });
+
+  test('an environment variable may stand unquoted inside braces, in a word and where a number is wanted', () => {
+    const config = parse(
+      `
+source: { url: \${DATABASE_URL}, slot: slot_\${NAME} }
+log: { type: embedded, path: "./\${NAME}/log", prefix: \${NAME} }
+metrics: { port: \${PORT} }
+`,
+      { ...env, NAME: 'app' },
+    );
+    expect(config.source.slot).toBe('slot_app');
+    expect(config.log.path).toBe(resolve('app/log'));
+    expect(config.log.prefix).toBe('app');
+    expect(config.metrics.port).toBe(9464);
+  });
+
+  test('text of the environment is never read as YAML', () => {
+    const config = parse(`${smallest}sinks: { lake: { type: duckdb, path: \${LAKE} } }`, {
+      ...env,
+      LAKE: '/tmp/a b, tables: [x]}: #1',
+    });
+    expect(config.sinks['lake']?.path).toBe('/tmp/a b, tables: [x]}: #1');
+  });
+
+  test('a variable that only a comment names need not be set', () => {
+    expect(parse(`# \${NOT_SET}\n${smallest}`).source.slot).toBe('tributary');
+  });
+
+  test('secrets come from files beside the configuration', () => {
+    writeFileSync(join(folder, 'url'), 'postgres://app@db.example/shop\n');
+    writeFileSync(join(folder, 'password'), 'p@ss/word\n');
+    writeFileSync(
+      join(folder, 'tributary.yaml'),
+      'source: { url_file: ./url, password_file: password }\nlog: { type: embedded, path: log }\n',
+    );
+    const config = loadConfig(join(folder, 'tributary.yaml'), {});
+    expect(config.source.url).toBe('postgres://app:p%40ss%2Fword@db.example/shop');
+    expect(config.log.path).toBe(join(folder, 'log'));
+  });
+
+  test('a password in plain text is taken for a database on this machine only', () => {
+    const withUrl = (url: string) => `source: { url: "${url}" }\nlog: { type: embedded }\n`;
+    expect(parse(withUrl('postgres://app:word@127.0.0.1:5432/shop')).source.url).toContain('word');
+    expect(parse(withUrl('postgres://app@db.example/shop')).source.url).toContain('db.example');
+    const message = failureOf(withUrl('postgres://app:hidden-word@db.example/shop'));
+    expect(message).toMatchInlineSnapshot(
+      `"tributary.yaml:1:16: source.url: holds a password in plain text; give the URL as \${DATABASE_URL}, or leave the password out and give password_file"`,
+    );
+    expect(failureOf(withUrl('postgres://app@db.example/shop?password=hidden-word'))).toBe(message);
+  });
+});
+
+describe('a bad file', () => {
+  test('every problem is told at once, with line and column', () => {
+    const message = failureOf(`
+source: { url: \${DATABASE_URL}, slot: Shop, tables: ["public.*", "orders"] }
+log:
+  type: kafka
+  brokers: ["localhost:9092"]
+sinks:
+  lake: { type: duckdb, pathh: ./lake.duckdb, batch: { size: 8 MX, age: 10 } }
+  warehouse: { type: bigquery, project: x }
+  Other: { type: duckdb, path: ./lake.duckdb }
+models: { sink: lak, every: 1 s }
+capture:
+  batch:
+metrics: { port: 90000 }
+loging: { level: debug }
+logging: { level: dbug }
+`);
+    expect(message).toMatchInlineSnapshot(`
+      "tributary.yaml:2:39: source.slot: "Shop" is not a slot name; use at most 63 of a-z, 0-9 and _
+      tributary.yaml:2:66: source.tables.1: "orders" does not name tables; write schema.table, with * for any, ! before it to leave out
+      tributary.yaml:4:9: log.type: "kafka" is not known; use "embedded"
+      tributary.yaml:7:3: sinks.lake.path: is missing; give it like ./data/lake.duckdb
+      tributary.yaml:7:25: sinks.lake.pathh: unknown key; did you mean "path"?
+      tributary.yaml:7:62: sinks.lake.batch.size: "MX" is not a unit of size; use one of B, kB, KiB, MB, MiB, GB, GiB, TB, TiB
+      tributary.yaml:7:68: sinks.lake.batch.age: unknown key; known here: size, rows
+      tributary.yaml:8:22: sinks.warehouse.type: "bigquery" is not known; use "duckdb"
+      tributary.yaml:9:3: sinks.Other: is not a sink name; use at most 63 of a-z, 0-9, _ and -
+      tributary.yaml:10:17: models.sink: "lak" is not one of the sinks; did you mean "lake"?
+      tributary.yaml:10:29: models.every: "1 s" is out of range; allowed is 5 s to 7 d
+      tributary.yaml:12:9: capture.batch: is empty; give a block or remove it
+      tributary.yaml:13:18: metrics.port: 90000 is out of range; allowed is 1 to 65500
+      tributary.yaml:14:1: loging: unknown key; did you mean "logging"?
+      tributary.yaml:15:19: logging.level: "dbug" is not one of fatal, error, warn, info, debug, trace, silent; did you mean "debug"?"
+    `);
+  });
+
+  test.each([
+    [
+      'an empty file',
+      '',
+      'tributary.yaml:1:1: the file: is empty; `tributary config --reference` lists what it may hold',
+    ],
+    ['a list', '- a', 'tributary.yaml:1:1: the file: a list is not a block'],
+    ['no log', 'source: { url: $' + '{DATABASE_URL} }', 'tributary.yaml:1:1: log: is missing'],
+    [
+      'two sinks in one file',
+      `${smallest}sinks:\n  a: { type: duckdb, path: x }\n  b: { type: duckdb, path: x }`,
+      'tributary.yaml:6:28: sinks.b.path: is the file of sink "a" already',
+    ],
+    [
+      'no url at all',
+      'source: { slot: a }\nlog: { type: embedded }',
+      'tributary.yaml:1:1: source.url: is missing; give it like ${DATABASE_URL}, or give url_file',
+    ],
+    [
+      'a list that names nothing',
+      'source: { url: $' + '{DATABASE_URL}, tables: [] }\nlog: { type: embedded }',
+      'tributary.yaml:1:41: source.tables: is empty; name at least one',
+    ],
+    [
+      'a key given twice',
+      `${smallest}log: { type: embedded }`,
+      'tributary.yaml:4:1: this is not YAML: Map keys must be unique',
+    ],
+    [
+      'a brace left open',
+      'source: { url: $' + '{DATABASE_URL}\nlog: 1',
+      'tributary.yaml:2:1: this is not YAML: Flow map in block collection must be sufficiently indented and end with a }',
+    ],
+  ])('%s', (_case, text, message) => expect(failureOf(text).split('\n')[0]).toBe(message));
+
+  test('a variable that is not set is named, once and where it stands', () => {
+    expect(failureOf(smallest, {})).toBe(
+      'tributary.yaml:2:16: environment variable DATABASE_URL is not set',
+    );
+  });
+
+  test('a wrong value of the environment is shown by its name', () => {
+    const message = failureOf(
+      'source: { url: ${DATABASE_URL}, slot: ${WORD} }\nlog: { type: embedded }',
+      {
+        DATABASE_URL: 'mysql://app:s3cret@db/shop',
+        WORD: 'S3cret-Slot',
+      },
+    );
+    expect(message).not.toMatch(/s3cret/i);
+    expect(message).toContain('"${WORD}" is not a slot name');
+    expect(message).toContain('source.url: is not a PostgreSQL URL');
+  });
+
+  test('a file that is not there names itself and what to type', () => {
+    const load = () => loadConfig(join(folder, 'missing.yaml'), {});
+    expect(load).toThrow(`${join(folder, 'missing.yaml')} does not exist`);
+  });
+
+  test('a secret file that is not there names itself', () => {
+    expect(() => parse('source: { url_file: ./nowhere }\nlog: { type: embedded }')).toThrow(
+      `${resolve('nowhere')} does not exist`,
+    );
+  });
+});
+
+test('the checked-in reference is what the schema says', async () => {
+  await expect(renderConfigReference()).toMatchFileSnapshot('../deploy/configuration.md');
+});

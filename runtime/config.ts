@@ -1,0 +1,133 @@
+import { readFileSync } from 'node:fs';
+import { dirname, relative, resolve } from 'node:path';
+import { crossChecks } from './config/cross-checks.ts';
+import { describeIssues } from './config/problems.ts';
+import { configSchema, type ParsedConfig } from './config/schema.ts';
+import { readConfigSource, type ConfigProblem, type ConfigSource } from './config/source-text.ts';
+import { PipelineError } from './errors.ts';
+
+/**
+ * The configuration of a deployment: every field set, sizes in bytes, times in milliseconds, paths
+ * absolute, the source's URL complete with its password.
+ */
+export interface Config extends Omit<ParsedConfig, 'source'> {
+  /** Absolute path of the file. */
+  readonly file: string;
+  readonly source: SourceConfig;
+}
+
+export interface SourceConfig extends Pick<
+  ParsedConfig['source'],
+  'slot' | 'publication' | 'tables'
+> {
+  /** Holds the password: never to be logged. */
+  readonly url: string;
+}
+
+export type SinkConfig = Config['sinks'][string];
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads and checks a configuration file. Throws `config-invalid` that lists everything wrong with it, a
+ * line for each with file, line and column.
+ */
+export function loadConfig(file: string, env: Environment): Config {
+  const absolute = resolve(file);
+  return parseConfig(readText(absolute), { file: absolute, env });
+}
+
+/** As `loadConfig`, of a text that stands (or would stand) at `file`. */
+export function parseConfig(
+  text: string,
+  place: { readonly file: string; readonly env: Environment },
+): Config {
+  const source = readConfigSource(text, place.env);
+  const parsed = source.value === undefined ? undefined : configSchema.safeParse(source.value);
+  const problems = [...source.problems];
+  if (parsed !== undefined) {
+    problems.push(...describeIssues(parsed.error?.issues ?? [], configSchema, source));
+    problems.push(...crossChecks(source));
+  }
+  if (parsed?.data === undefined || problems.length > 0)
+    throw configInvalid(problems, { ...place, source });
+  return absoluteConfig(parsed.data, place.file);
+}
+
+function configInvalid(
+  problems: readonly ConfigProblem[],
+  place: { readonly file: string; readonly source: ConfigSource },
+): PipelineError {
+  const shown = relative(process.cwd(), place.file);
+  const name = shown.startsWith('..') ? place.file : shown;
+  const lines = problems
+    .toSorted((left, right) => left.line - right.line || left.column - right.column)
+    .map(
+      ({ line, column, message }) =>
+        `${name}:${line}:${column}: ${hideSecrets(message, place.source)}`,
+    );
+  return new PipelineError('config-invalid', [...new Set(lines)].join('\n'), {
+    hint: `correct ${name}; \`tributary config --reference\` lists every field`,
+    context: { file: place.file, problems: problems.length },
+  });
+}
+
+/** A wrong value may have come from the environment, so its name is shown in its place. */
+function hideSecrets(message: string, source: ConfigSource): string {
+  let shown = message;
+  for (const [secret, name] of source.secrets) shown = shown.replaceAll(secret, name);
+  return shown;
+}
+
+function absoluteConfig(parsed: ParsedConfig, file: string): Config {
+  const folder = dirname(file);
+  const at = (path: string): string => resolve(folder, path);
+  const { source, log, sinks, models, capture, ...rest } = parsed;
+  return {
+    ...rest,
+    file,
+    source: {
+      url: sourceUrl(source, folder),
+      slot: source.slot,
+      publication: source.publication,
+      tables: source.tables,
+    },
+    log: { ...log, path: at(log.path) },
+    sinks: Object.fromEntries(
+      Object.entries(sinks).map(([name, sink]) => [name, { ...sink, path: at(sink.path) }]),
+    ),
+    capture: { ...capture, spool: at(capture.spool) },
+    models: models === undefined ? undefined : { ...models, mapping: at(models.mapping) },
+  };
+}
+
+function sourceUrl(source: ParsedConfig['source'], folder: string): string {
+  const { url_file: urlFile, password_file: passwordFile } = source;
+  const text = source.url ?? firstLine(resolve(folder, urlFile ?? ''));
+  if (!URL.canParse(text)) {
+    throw new PipelineError('config-invalid', `${urlFile} does not hold a PostgreSQL URL`, {
+      hint: 'its first line must look like postgres://user:password@host:5432/database',
+    });
+  }
+  if (passwordFile === undefined) return text;
+  const url = new URL(text);
+  url.password = encodeURIComponent(firstLine(resolve(folder, passwordFile)));
+  return url.href;
+}
+
+const firstLine = (file: string): string => (readText(file).split('\n')[0] ?? '').trim();
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const isMissing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+    throw new PipelineError(
+      'config-invalid',
+      `${file} ${isMissing ? 'does not exist' : 'cannot be read'}`,
+      {
+        hint: 'name another file with --config, or write one with `tributary init --source postgres://…`',
+        cause,
+      },
+    );
+  }
+}

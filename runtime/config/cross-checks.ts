@@ -1,0 +1,89 @@
+import { suggestion } from './fields.ts';
+import {
+  keyPosition,
+  pathKey,
+  positionOf,
+  type ConfigPath,
+  type ConfigProblem,
+  type ConfigSource,
+} from './source-text.ts';
+
+type Block = Readonly<Record<string, unknown>>;
+
+/** Rules between fields. They look at the raw file, so that they are told together with all other problems. */
+export function crossChecks(source: ConfigSource): ConfigProblem[] {
+  const root = block(source.value);
+  const problem = (path: ConfigPath, message: string): ConfigProblem => ({
+    ...positionOf(source, path),
+    message: `${path.join('.')}: ${message}`,
+  });
+  return [
+    ...sourceChecks(source, problem),
+    ...modelsChecks(root, problem),
+    ...sinkChecks(root, source),
+  ];
+}
+
+type MakeProblem = (path: ConfigPath, message: string) => ConfigProblem;
+
+function sourceChecks(source: ConfigSource, problem: MakeProblem): ConfigProblem[] {
+  const given = block(source.value)['source'];
+  if (given === null || typeof given !== 'object') return [];
+  const { url, url_file: urlFile } = block(given);
+  const problems: ConfigProblem[] = [];
+  if (url === undefined && urlFile === undefined) {
+    problems.push(
+      problem(['source', 'url'], 'is missing; give it like ${DATABASE_URL}, or give url_file'),
+    );
+  }
+  if (url !== undefined && urlFile !== undefined) {
+    problems.push(problem(['source', 'url_file'], 'stands beside url; give one of them'));
+  }
+  const isLiteral = !source.fromEnvironment.has(pathKey(['source', 'url']));
+  if (typeof url === 'string' && isLiteral && hasPasswordForElsewhere(url)) {
+    const message =
+      'holds a password in plain text; give the URL as ${DATABASE_URL}, or leave the password out and give password_file';
+    problems.push(problem(['source', 'url'], message));
+  }
+  return problems;
+}
+
+/** A password for a database on this machine is a toy's; any other belongs to the environment or a file. */
+function hasPasswordForElsewhere(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { password, hostname, searchParams } = new URL(text);
+  const isLoopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+  return (password !== '' || searchParams.has('password')) && !isLoopback;
+}
+
+function modelsChecks(root: Block, problem: MakeProblem): ConfigProblem[] {
+  const sink = block(root['models'])['sink'];
+  const names = Object.keys(block(root['sinks']));
+  if (typeof sink !== 'string' || names.includes(sink)) return [];
+  const hint =
+    suggestion(sink, names) || (names.length > 0 ? `; there are ${names.join(', ')}` : '');
+  return [problem(['models', 'sink'], `"${sink}" is not one of the sinks${hint}`)];
+}
+
+function sinkChecks(root: Block, source: ConfigSource): ConfigProblem[] {
+  const sinks = block(root['sinks']);
+  const owners = new Map<unknown, string>();
+  return Object.keys(sinks).flatMap((name) => {
+    const problems: ConfigProblem[] = [];
+    if (!/^[a-z][a-z0-9_-]{0,62}$/.test(name)) {
+      const message = `sinks.${name}: is not a sink name; use at most 63 of a-z, 0-9, _ and -`;
+      problems.push({ ...keyPosition(source, ['sinks', name]), message });
+    }
+    const { path } = block(sinks[name]);
+    const owner = owners.get(path);
+    if (owner === undefined) owners.set(path, name);
+    else if (path !== undefined) {
+      const message = `sinks.${name}.path: is the file of sink "${owner}" already`;
+      problems.push({ ...positionOf(source, ['sinks', name, 'path']), message });
+    }
+    return problems;
+  });
+}
+
+const block = (value: unknown): Block =>
+  value !== null && typeof value === 'object' ? (value as Block) : {};

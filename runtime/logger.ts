@@ -1,0 +1,44 @@
+import { Writable } from 'node:stream';
+import { pino, type Logger } from 'pino';
+import { PinoPretty } from 'pino-pretty';
+import { createRedact, type Redact } from './redact.ts';
+
+export type { Logger } from 'pino';
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export function isLogLevel(word: unknown): word is LogLevel {
+  return logLevels.some((level) => level === word);
+}
+
+export interface LoggerOptions {
+  readonly level: LogLevel;
+  /** auto: pretty when the stream is a terminal, else one JSON object a line. */
+  readonly format: 'auto' | 'pretty' | 'json';
+  readonly redact?: Redact;
+  /** Standard error unless given: standard output is for what a command answers. */
+  readonly stream?: NodeJS.WritableStream & { readonly isTTY?: boolean };
+}
+
+/** A logger whose lines never hold a password, whoever wrote them. Lines are written synchronously. */
+export function createLogger(options: LoggerOptions): Logger {
+  const { level, format, redact = createRedact(), stream = process.stderr } = options;
+  const safe = new Writable({
+    decodeStrings: false,
+    write(chunk: Buffer | string, _encoding, done) {
+      stream.write(redact(chunk.toString()));
+      done();
+    },
+  });
+  const isPretty = format === 'pretty' || (format === 'auto' && stream.isTTY === true);
+  const destination = isPretty
+    ? PinoPretty({
+        destination: safe,
+        colorize: stream.isTTY === true,
+        ignore: 'pid,hostname',
+        translateTime: 'SYS:HH:MM:ss.l',
+      })
+    : safe;
+  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+}
