@@ -1,0 +1,309 @@
+import type { LogRecord } from '../log/log.ts';
+import { assert } from '../runtime/assert.ts';
+import { PipelineError } from '../runtime/errors.ts';
+import { headerSeq } from '../schemas/control.ts';
+import { formatLsn, type Lsn } from '../schemas/lsn.ts';
+import { partitionOf } from '../schemas/murmur2.ts';
+import { cutAfter, formatPosition, type PositionText } from '../schemas/position.ts';
+import { tableName } from '../schemas/table-schema.ts';
+import type { Pending, RowMessage, TransactionConsumer, TransactionStart } from './assemble.ts';
+import type { Batcher } from './batcher.ts';
+import type { StreamMark } from './control-writer.ts';
+import { failpoint } from './failpoint.ts';
+import type { Pacer } from './pacer.ts';
+import type { LogicalMessage, RelationMessage } from './pgoutput/message.ts';
+import {
+  type ChunkEmission,
+  fencePrefix,
+  type Snapshot,
+  type StreamedChange,
+} from './snapshot/snapshot.ts';
+import type { TableRoute, Tables } from './tables.ts';
+import type { LogTails } from './log-tails.ts';
+import type { ChangeFrame, TransactionFrame } from './transcode/transcoder.ts';
+
+export interface ChangeWriterOptions {
+  readonly generation: number;
+  readonly tables: Tables;
+  readonly batcher: Batcher<StreamMark>;
+  readonly pacer: Pacer;
+  readonly snapshot: Snapshot;
+  /** What the log already holds. */
+  readonly tails: LogTails;
+  /** A batch that holds this much is appended although its transaction is not complete. */
+  readonly batchBytesMax: number;
+  readonly lastCommitLsn: Lsn | null;
+}
+
+/** The transaction or chunk whose changes are being written. */
+interface OpenFrame {
+  readonly transaction: TransactionFrame;
+  /** Generation and commit LSN of its positions, as text. */
+  readonly seqPrefix: string;
+  readonly xid: number;
+  /** The log may hold some of its records already. */
+  readonly mayBeHeld: boolean;
+}
+
+/** Changes after which capture's clock is read again. */
+const clockChanges = 64;
+
+/** Rows of a chunk written before the event loop gets a turn. */
+const chunkTurnRows = 512;
+
+/**
+ * Writes transactions to the log: numbers their changes, transcodes them, and puts each record into its
+ * partition. What the log already holds is numbered and shown to the snapshot, but not written again.
+ */
+export class ChangeWriter implements TransactionConsumer {
+  readonly #options: ChangeWriterOptions;
+  #frame: OpenFrame | null = null;
+  #ordinal = 0;
+  #nowUs = 0n;
+  #lastCommitLsn: Lsn | null;
+
+  constructor(options: ChangeWriterOptions) {
+    this.#options = options;
+    this.#lastCommitLsn = options.lastCommitLsn;
+  }
+
+  begin({ xid, commitLsn, committedAtUs }: TransactionStart): void {
+    this.#options.pacer.entered();
+    this.#open({
+      xid,
+      commitLsn,
+      committedAtUs,
+      lastCommitLsn: this.#lastCommitLsn,
+      snapshot: 'false',
+      origin: null,
+    });
+    this.#ordinal = 0;
+  }
+
+  origin(name: string, lsn: Lsn): void {
+    const { transaction } = this.#current();
+    this.#open({ ...transaction, origin: { name, lsn } });
+  }
+
+  relation(message: RelationMessage): Pending {
+    const { seqPrefix } = this.#current();
+    return this.#options.tables.relation(message, seqOf(seqPrefix, this.#ordinal + 1));
+  }
+
+  change(message: RowMessage, lsn: Lsn): Pending {
+    if (message.tag === 'truncate') {
+      for (const oid of message.oids) this.#writeChange({ ...message, oids: [oid] }, oid, lsn);
+    } else {
+      this.#writeChange(message, message.oid, lsn);
+    }
+    return this.#relieve();
+  }
+
+  commit(endLsn: Lsn): Pending {
+    const { transaction } = this.#current();
+    const { pacer, snapshot, batcher } = this.#options;
+    const { xid, commitLsn, committedAtUs } = transaction;
+    assert(xid !== null, 'a transaction has an xid');
+    if (snapshot.active) snapshot.observeCommit({ xid, commitLsn });
+    this.#frame = null;
+    this.#lastCommitLsn = endLsn;
+    pacer.reached({ cut: this.#cutBefore(endLsn), lsn: endLsn, committedAtUs });
+    return batcher.room();
+  }
+
+  message(message: LogicalMessage): Pending {
+    if (message.transactional || message.prefix !== fencePrefix) return undefined;
+    const emission = this.#options.snapshot.fence(message);
+    if (emission === null) return this.point(message.lsn, false);
+    return this.#writeChunk(emission, message.lsn);
+  }
+
+  point(lsn: Lsn, replyRequested: boolean): Pending {
+    const { pacer, batcher } = this.#options;
+    pacer.reached({ cut: this.#cutBefore(lsn), lsn, committedAtUs: null });
+    if (replyRequested) pacer.hurry();
+    return batcher.room();
+  }
+
+  /** Everything that a commit or message below `lsn` can have as its position. */
+  #cutBefore(lsn: Lsn): PositionText {
+    return cutAfter(this.#options.generation, lsn - 1n);
+  }
+
+  #open(transaction: TransactionFrame): void {
+    const { generation, tails } = this.#options;
+    const position = { generation, commitLsn: transaction.commitLsn, ordinal: 0, part: 0 } as const;
+    const seqPrefix = formatPosition(position).slice(0, seqPrefixLength);
+    const mayBeHeld = tails.reaches(seqPrefix);
+    this.#frame = { transaction, seqPrefix, xid: transaction.xid ?? 0, mayBeHeld };
+  }
+
+  #current(): OpenFrame {
+    if (this.#frame === null) {
+      throw new PipelineError('protocol-violation', 'a change arrived outside a transaction');
+    }
+    return this.#frame;
+  }
+
+  #writeChange(message: RowMessage, oid: number, lsn: Lsn): void {
+    const frame = this.#current();
+    this.#ordinal += 1;
+    const route = this.#routeOf(oid);
+    if (route === null) return;
+    const change = streamedChange(message, route, frame.xid);
+    this.#write(change, route, lsn);
+    if (this.#options.snapshot.active) this.#options.snapshot.observe(change);
+  }
+
+  #routeOf(oid: number): TableRoute | null {
+    const route = this.#options.tables.route(oid);
+    if (route === undefined) {
+      throw new PipelineError('protocol-violation', `a change of relation ${oid}, never described`);
+    }
+    return route;
+  }
+
+  #changeFrame(frame: OpenFrame, lsn: Lsn): ChangeFrame {
+    if (this.#ordinal % clockChanges <= 1) this.#nowUs = BigInt(Date.now()) * 1000n;
+    return {
+      transaction: frame.transaction,
+      lsn,
+      seq: seqOf(frame.seqPrefix, this.#ordinal),
+      capturedAtUs: this.#nowUs,
+      block: null,
+    };
+  }
+
+  #write(change: StreamedChange, route: TableRoute, lsn: Lsn): void {
+    const frame = this.#current();
+    const records = transcode(change, route, this.#changeFrame(frame, lsn));
+    failpoint('transcode');
+    for (const record of records) this.#put(record, route, frame);
+  }
+
+  #put(record: LogRecord, route: TableRoute, frame: OpenFrame): void {
+    const { tails, batcher } = this.#options;
+    const partition = partitionOf(record.key, route.buffers.length);
+    const buffer = route.buffers[partition];
+    assert(buffer !== undefined, 'a partition below the number of partitions');
+    if (frame.mayBeHeld && tails.holds(buffer, seqOfRecord(record))) return;
+    batcher.add(buffer, record);
+  }
+
+  async #writeChunk(emission: ChunkEmission, fenceLsn: Lsn): Promise<void> {
+    const { tables, pacer, batcher } = this.#options;
+    pacer.entered();
+    this.#open({
+      xid: null,
+      commitLsn: fenceLsn - 1n,
+      committedAtUs: BigInt(Date.now()) * 1000n,
+      lastCommitLsn: this.#lastCommitLsn,
+      snapshot: 'incremental',
+      origin: null,
+    });
+    this.#ordinal = 0;
+    const frame = this.#current();
+    const route = await tables.routeFor(emission.table, seqOf(frame.seqPrefix, 0));
+    for (const change of chunkChanges(emission)) {
+      this.#writeChunkChange(change, route, fenceLsn);
+      const relieved = this.#relieve();
+      if (relieved !== undefined) await relieved;
+      this.#ordinal += 1;
+      if (this.#ordinal % chunkTurnRows === 0) await new Promise(setImmediate);
+    }
+    this.#frame = null;
+    pacer.reached({ cut: this.#cutBefore(fenceLsn), lsn: fenceLsn, committedAtUs: null });
+    await batcher.room();
+  }
+
+  #writeChunkChange(change: ChunkChange, route: TableRoute, lsn: Lsn): void {
+    if (change.op !== 'read') {
+      this.#write(change, route, lsn);
+      return;
+    }
+    const frame = this.#current();
+    for (const record of route.transcoder.read(this.#changeFrame(frame, lsn), change.row)) {
+      this.#put(record, route, frame);
+    }
+  }
+
+  /** Inside a transaction: appends a batch that grew too large, and waits while too much is in flight. */
+  #relieve(): Pending {
+    const { batcher, batchBytesMax, pacer } = this.#options;
+    if (batcher.bytes < batchBytesMax) return undefined;
+    const { transaction, seqPrefix } = this.#current();
+    pacer.flushInside({
+      cut: `${seqOf(seqPrefix, this.#ordinal).slice(0, -1)}2`,
+      lsn: transaction.commitLsn,
+    });
+    return batcher.room();
+  }
+}
+
+type ChunkChange =
+  | StreamedChange
+  | { readonly op: 'read'; readonly row: ChunkEmission['rows'][number] };
+
+function* chunkChanges(emission: ChunkEmission): Generator<ChunkChange> {
+  const { table } = emission;
+  if (emission.truncateFirst) yield { op: 'truncate', table, xid: 0 };
+  for (const row of emission.rows) yield { op: 'read', row };
+  yield* emission.again;
+}
+
+function streamedChange(message: RowMessage, { table }: TableRoute, xid: number): StreamedChange {
+  switch (message.tag) {
+    case 'insert':
+      return { op: 'insert', table, xid, after: message.after };
+    case 'update':
+      return { op: 'update', table, xid, before: message.before, after: message.after };
+    case 'delete':
+      return { op: 'delete', table, xid, before: message.before };
+    case 'truncate':
+      return { op: 'truncate', table, xid };
+    default:
+      return message satisfies never;
+  }
+}
+
+function transcode(
+  change: StreamedChange,
+  { transcoder, table }: TableRoute,
+  frame: ChangeFrame,
+): readonly LogRecord[] {
+  try {
+    switch (change.op) {
+      case 'insert':
+        return transcoder.insert(frame, change.after);
+      case 'update':
+        return transcoder.update(frame, change.before, change.after);
+      case 'delete':
+        return transcoder.delete(frame, change.before);
+      case 'truncate':
+        return transcoder.truncate(frame);
+      default:
+        return change satisfies never;
+    }
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error;
+    const where = `${tableName(table)} at LSN ${formatLsn(frame.lsn)} (position ${frame.seq})`;
+    throw new PipelineError(error.kind, `${error.message}, in ${where}`, {
+      hint: error.hint,
+      context: error.context,
+      cause: error,
+    });
+  }
+}
+
+/** "0001/00000000016B3748/" */
+const seqPrefixLength = 22;
+
+function seqOf(seqPrefix: string, ordinal: number): PositionText {
+  return `${seqPrefix}${ordinal.toString(16).toUpperCase().padStart(8, '0')}/0`;
+}
+
+function seqOfRecord(record: LogRecord): PositionText {
+  const header = record.headers.find(([name]) => name === headerSeq);
+  assert(header !== undefined, 'every record of a table carries its position');
+  return header[1].toString('latin1');
+}

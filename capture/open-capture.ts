@@ -1,0 +1,111 @@
+import type { Log } from '../log/log.ts';
+import type { Lsn } from '../schemas/lsn.ts';
+import { tableName, type TableSchema } from '../schemas/table-schema.ts';
+import { CaptureLine } from './capture-line.ts';
+import { openSnapshot } from './open-snapshot.ts';
+import { captureLimitDefaults, type CaptureOptions } from './options.ts';
+import {
+  closeSession,
+  openReplication,
+  openSession,
+  type SqlSession,
+} from './postgres/connection.ts';
+import { findResumePoint, type ResumePoint } from './resume.ts';
+import type { Snapshot } from './snapshot/snapshot.ts';
+import { Spool } from './spool.ts';
+import { Tables } from './tables.ts';
+
+/** `source.connector` and `source.version` of every envelope. */
+const connector = 'postgresql';
+const version = '0.1.0';
+const partitionsDefault = 4;
+
+/** One connection to source and log, ready to start. */
+export interface OpenCapture extends AsyncDisposable {
+  readonly startLsn: Lsn;
+  /** Rejects with the first thing that breaks; never resolves. */
+  readonly broken: Promise<never>;
+  start(): void;
+  /** Takes nothing more, and makes durable and confirmed what was received completely. */
+  drain(): Promise<void>;
+}
+
+interface Opened {
+  readonly log: Log;
+  readonly session: SqlSession;
+  readonly resume: ResumePoint;
+}
+
+/**
+ * Opens log and source and finds where to go on. Throws a PipelineError when source or log do not
+ * allow it; then nothing stays open.
+ */
+export async function openCapture(
+  options: CaptureOptions,
+  signal: AbortSignal,
+): Promise<OpenCapture> {
+  await using resources = new AsyncDisposableStack();
+  const limits = { ...captureLimitDefaults, ...options.limits };
+  const log = resources.adopt(await options.openLog(), (opened) => opened.close());
+  const session = resources.adopt(await openSession(options.source), closeSession);
+  const replication = resources.adopt(await openReplication(options.source), closeSession);
+  const spool = resources.adopt(new Spool({ path: options.spoolPath }), (opened) => opened.close());
+  await spool.open();
+  const resume = await findResumePoint({
+    ...options.source,
+    prefix: options.prefix,
+    slotWaitMs: limits.slotWaitMs,
+    logger: options.logger,
+    session,
+    replication,
+    log,
+    signal,
+  });
+  let snapshot: Snapshot | null = null;
+  const tables = await openTables(options, { log, session, resume }, (table) => {
+    options.logger.warn(`${tableName(table)} was rewritten at the source: reading it again`);
+    snapshot?.request([table]);
+  });
+  snapshot = await openSnapshot({ options, session, resume, tables });
+  const line = new CaptureLine({
+    options,
+    limits,
+    log,
+    session,
+    replication,
+    spool,
+    resume,
+    tables,
+    snapshot,
+  });
+  resources.defer(() => line.close());
+  const owned = resources.move();
+  return {
+    startLsn: resume.confirmedLsn,
+    broken: line.broken,
+    start: () => line.start(),
+    drain: () => line.drain(),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function openTables(
+  options: CaptureOptions,
+  { log, session, resume }: Opened,
+  onRewritten: (table: TableSchema) => void,
+): Promise<Tables> {
+  const tables = new Tables({
+    session,
+    log,
+    connector,
+    version,
+    onRewritten,
+    registry: options.registry,
+    prefix: options.prefix,
+    patterns: options.source.tables,
+    partitions: options.partitions ?? partitionsDefault,
+    database: resume.progress.database,
+  });
+  await tables.load(resume.ranges);
+  return tables;
+}

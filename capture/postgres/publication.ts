@@ -1,0 +1,101 @@
+import { query, type SqlSession } from './connection.ts';
+
+/** A publication as the catalog has it. */
+export interface Publication {
+  readonly name: string;
+  /** Another oid under the same name: it was dropped and created again. */
+  readonly oid: number;
+  readonly operations: readonly PublishedOperation[];
+  readonly viaRoot: boolean;
+  readonly allTables: boolean;
+  readonly tables: readonly PublishedTable[];
+}
+
+export type PublishedOperation = 'insert' | 'update' | 'delete' | 'truncate';
+
+export interface PublishedTable {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** Published columns by name; null before PostgreSQL 15: all that are not generated. */
+  readonly columns: readonly string[] | null;
+  /** SQL condition of the rows that are published; null = all. */
+  readonly rowFilter: string | null;
+}
+
+/** Reads a publication and its tables; null when there is none of that name. */
+export async function readPublication(
+  session: SqlSession,
+  name: string,
+): Promise<Publication | null> {
+  const [found] = await query<PublicationRow>(session, publicationSql, [name]);
+  if (found === undefined) return null;
+  const hasColumnLists = found.server_version >= 150_000;
+  const tables = await query<PublishedTableRow>(
+    session,
+    hasColumnLists ? publishedTablesSql : publishedTablesSql14,
+    [name],
+  );
+  const flags = {
+    insert: found.pubinsert,
+    update: found.pubupdate,
+    delete: found.pubdelete,
+    truncate: found.pubtruncate,
+  };
+  return {
+    name,
+    oid: Number(found.oid),
+    operations: operations.filter((operation) => flags[operation]),
+    viaRoot: found.pubviaroot,
+    allTables: found.puballtables,
+    tables: tables.map((row) => ({
+      oid: Number(row.oid),
+      schema: row.schema,
+      name: row.name,
+      columns: row.columns,
+      rowFilter: row.row_filter,
+    })),
+  };
+}
+
+export const operations: readonly PublishedOperation[] = ['insert', 'update', 'delete', 'truncate'];
+
+interface PublicationRow {
+  readonly oid: string;
+  readonly pubinsert: boolean;
+  readonly pubupdate: boolean;
+  readonly pubdelete: boolean;
+  readonly pubtruncate: boolean;
+  readonly pubviaroot: boolean;
+  readonly puballtables: boolean;
+  readonly server_version: number;
+}
+
+interface PublishedTableRow {
+  readonly oid: string;
+  readonly schema: string;
+  readonly name: string;
+  readonly columns: string[] | null;
+  readonly row_filter: string | null;
+}
+
+const publicationSql = /* sql */ `
+  select oid::text as oid, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, puballtables,
+    current_setting('server_version_num')::int as server_version
+  from pg_publication where pubname = $1`;
+
+const publishedTablesSql = /* sql */ `
+  select c.oid::text as oid, t.schemaname as schema, t.tablename as name,
+    t.attnames::text[] as columns, t.rowfilter as row_filter
+  from pg_publication_tables t
+  join pg_namespace n on n.nspname = t.schemaname
+  join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+  where t.pubname = $1 order by t.schemaname collate "C", t.tablename collate "C"`;
+
+const publishedTablesSql14 = /* sql */ `
+  select c.oid::text as oid, t.schemaname as schema, t.tablename as name,
+    null::text[] as columns, null::text as row_filter
+  from pg_publication_tables t
+  join pg_namespace n on n.nspname = t.schemaname
+  join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+  where t.pubname = $1 order by t.schemaname collate "C", t.tablename collate "C"`;

@@ -1,0 +1,216 @@
+import type { Log, OffsetRange } from '../log/log.ts';
+import { keySchema, schemaText, valueSchema } from '../schemas/avro.ts';
+import type { CatalogType } from '../schemas/catalog.ts';
+import { controlTopics } from '../schemas/control.ts';
+import type { PositionText } from '../schemas/position.ts';
+import type { SchemaRegistry } from '../schemas/registry.ts';
+import { tableName, type TableSchema, type TableVersion } from '../schemas/table-schema.ts';
+import { topicOf, topicsOf } from '../schemas/topic.ts';
+import type { PartitionBuffer } from './batcher.ts';
+import { describeTable, relationOf } from './describe-table.ts';
+import type { RelationMessage } from './pgoutput/message.ts';
+import { formatTypes, readTables, readTypes } from './postgres/catalog.ts';
+import { rewritesRows } from './rewrites-rows.ts';
+import type { SqlSession } from './postgres/connection.ts';
+import type { PublishedTable } from './postgres/publication.ts';
+import { compilePatterns, type TablePatterns } from './postgres/table-patterns.ts';
+import { TableHistory } from './table-history.ts';
+import { compileTranscoder } from './transcode/compile-transcoder.ts';
+import type { Transcoder } from './transcode/transcoder.ts';
+
+export interface TablesOptions {
+  readonly session: SqlSession;
+  readonly log: Log;
+  readonly registry: SchemaRegistry;
+  readonly patterns: TablePatterns;
+  readonly prefix: string;
+  readonly database: string;
+  /** Partitions of a topic that is created now. */
+  readonly partitions: number;
+  /** `source.connector` and `source.version` of the envelopes. */
+  readonly connector: string;
+  readonly version: string;
+  /** A change of the table rewrote rows at the source, without row events. */
+  readonly onRewritten: (table: TableSchema) => void;
+}
+
+/** A table version ready for use: where its records go and what makes them. */
+export interface TableRoute {
+  readonly version: TableVersion;
+  readonly table: TableSchema;
+  readonly transcoder: Transcoder;
+  /** One a partition. */
+  readonly buffers: readonly PartitionBuffer[];
+}
+
+/**
+ * The relations that the stream has named, by oid: the newest version of each table, with topic,
+ * schemas and transcoder. A version is durable in the schemas topic before its first record.
+ */
+export class Tables {
+  readonly #options: TablesOptions;
+  readonly #matches: (name: string) => boolean;
+  readonly #history: TableHistory;
+  /** null: named by the stream, but not wanted. */
+  readonly #routes = new Map<number, TableRoute | null>();
+  readonly #buffers = new Map<string, readonly PartitionBuffer[]>();
+  /** topic → the table that it belongs to. */
+  readonly #owners = new Map<string, { readonly schema: string; readonly name: string }>();
+  #types: ReadonlyMap<number, CatalogType> | null = null;
+
+  constructor(options: TablesOptions) {
+    this.#options = options;
+    this.#matches = compilePatterns(options.patterns);
+    this.#history = new TableHistory(options.log, controlTopics(options.prefix).schemas);
+  }
+
+  /** Reads the versions that the log knows, and the topics that it has. */
+  async load(ranges: ReadonlyMap<string, readonly OffsetRange[]>): Promise<void> {
+    await this.#history.load();
+    for (const [topic, partitions] of ranges) {
+      this.#addBuffers(
+        topic,
+        partitions.map((range) => range.end > 0),
+      );
+    }
+  }
+
+  /** Whether the log ever got a record of the table. */
+  hasRecords(table: { readonly schema: string; readonly name: string }): boolean {
+    const topic = topicOf(this.#options.prefix, table.schema, table.name);
+    return this.#buffers.get(topic)?.some((buffer) => buffer.isUsed) ?? false;
+  }
+
+  /** The route of a relation; null when the table is not wanted, undefined when it was never named. */
+  route(oid: number): TableRoute | null | undefined {
+    return this.#routes.get(oid);
+  }
+
+  isWanted(table: { readonly schema: string; readonly name: string }): boolean {
+    return this.#matches(tableName(table));
+  }
+
+  /**
+   * Takes a Relation message; the promise, if any, settles when the version is durable. pgoutput sends
+   * it again after anything that may have changed the table, so the catalog is asked each time.
+   */
+  relation(message: RelationMessage, from: PositionText): Promise<void> | undefined {
+    if (this.isWanted(message)) return this.#define(message, from);
+    this.#routes.set(message.oid, null);
+    return undefined;
+  }
+
+  /** Tables as the catalog has them now, for the snapshot; in the order given. */
+  async describe(published: readonly PublishedTable[]): Promise<readonly TableSchema[]> {
+    const { session } = this.#options;
+    const catalog = await readTables(
+      session,
+      published.map((table) => table.oid),
+    );
+    const byOid = new Map(catalog.map((table) => [table.oid, table]));
+    const described: TableSchema[] = [];
+    for (const { oid, columns } of published) {
+      const table = byOid.get(oid);
+      if (table === undefined) continue;
+      const relation = relationOf(table, columns);
+      const pgTypes = relation.columns.map(
+        (column) => table.columns.find((known) => known.name === column.name)?.pgType ?? '',
+      );
+      const types = await this.#typesOf(relation);
+      described.push(describeTable(relation, { table, types, pgTypes }));
+    }
+    return described;
+  }
+
+  /** The route for rows of exactly this table version, which the stream may not have named (yet). */
+  async routeFor(table: TableSchema, from: PositionText): Promise<TableRoute> {
+    const current = this.#routes.get(table.oid);
+    if (current && JSON.stringify(current.table) === JSON.stringify(table)) return current;
+    return await this.#routeOf(table, from);
+  }
+
+  async #define(message: RelationMessage, from: PositionText): Promise<void> {
+    const { session } = this.#options;
+    const [table] = await readTables(session, [message.oid]);
+    const types = await this.#typesOf(message);
+    const pgTypes = await formatTypes(session, message.columns);
+    const described = describeTable(message, { table: table ?? null, types, pgTypes });
+    const current = this.#routes.get(message.oid);
+    if (current && JSON.stringify(current.table) === JSON.stringify(described)) return;
+    const topic = this.#topicOf(described);
+    const before = current?.table ?? this.#history.heldAt(topic, from)?.table;
+    this.#routes.set(message.oid, await this.#routeOf(described, from));
+    if (before !== undefined && rewritesRows(before, described)) {
+      this.#options.onRewritten(described);
+    }
+  }
+
+  async #routeOf(table: TableSchema, from: PositionText): Promise<TableRoute> {
+    const { registry, prefix, database, connector, version: connectorVersion } = this.#options;
+    const topic = this.#topicOf(table);
+    const key = keySchema(table, prefix);
+    const keySchemaId =
+      key === null ? null : await registry.register(`${topic}-key`, schemaText(key));
+    const value = schemaText(valueSchema(table, prefix));
+    const valueSchemaId = await registry.register(`${topic}-value`, value);
+    const buffers = await this.#ensureTopic(topic);
+    const version = await this.#history.record({ topic, valueSchemaId, keySchemaId, from, table });
+    const transcoder = compileTranscoder({
+      table,
+      prefix,
+      database,
+      keySchemaId,
+      valueSchemaId,
+      connector,
+      version: connectorVersion,
+    });
+    return { version, table, transcoder, buffers };
+  }
+
+  /** Throws `source-unfit` when another table has the same topic. */
+  #topicOf(table: TableSchema): string {
+    const { schema, name } = table;
+    const { prefix } = this.#options;
+    const topic = topicOf(prefix, schema, name);
+    const owner = this.#owners.get(topic);
+    const isOther = owner !== undefined && tableName(owner) !== tableName(table);
+    // Throws with both names, and for a name that is too long.
+    topicsOf(prefix, isOther ? [owner, { schema, name }] : [{ schema, name }]);
+    this.#owners.set(topic, { schema, name });
+    return topic;
+  }
+
+  async #ensureTopic(topic: string): Promise<readonly PartitionBuffer[]> {
+    const known = this.#buffers.get(topic);
+    if (known !== undefined) return known;
+    const { partitions, log } = this.#options;
+    await log.createTopics([{ topic, partitions, compacted: false }]);
+    return this.#addBuffers(
+      topic,
+      Array.from({ length: partitions }, () => false),
+    );
+  }
+
+  #addBuffers(topic: string, areUsed: readonly boolean[]): readonly PartitionBuffer[] {
+    const buffers = areUsed.map((isUsed, partition) => ({ topic, partition, isUsed, records: [] }));
+    this.#buffers.set(topic, buffers);
+    return buffers;
+  }
+
+  /** The catalog's types; read again when a relation uses one that is not known, or that may have new labels. */
+  async #typesOf(relation: RelationMessage): Promise<ReadonlyMap<number, CatalogType>> {
+    const known = this.#types;
+    const isSettled = relation.columns.every(({ typeOid }) => {
+      if (typeOid < firstUserOid) return true;
+      const type = known?.get(typeOid);
+      return type !== undefined && type.kind !== 'e' && type.kind !== 'd' && type.elementOid === 0;
+    });
+    if (known !== null && isSettled) return known;
+    const types = await readTypes(this.#options.session);
+    this.#types = types;
+    return types;
+  }
+}
+
+/** Objects that users create have oids from here on (FirstNormalObjectId). */
+const firstUserOid = 16_384;
