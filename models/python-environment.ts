@@ -1,0 +1,267 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, open, readFile, readdir, rename, rm, unlink } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { PipelineError } from '../runtime/errors.ts';
+import { findPython, type PythonInterpreter } from './find-python.ts';
+import { runProcess } from './run-process.ts';
+
+export interface PythonEnvironment {
+  /** The environment's folder. */
+  readonly path: string;
+  /** Its interpreter. dbt is `python -m dbt.cli.main …`: no script with a path of its own. */
+  readonly python: string;
+}
+
+export interface PythonEnvironmentOptions {
+  /** The checkout: holds `dbt/requirements.lock.txt`, and `.cache/` unless TRIBUTARY_CACHE says otherwise. */
+  readonly projectRoot: string;
+  readonly onProgress?: (message: string) => void;
+  readonly signal?: AbortSignal;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+const uvVersion = '0.13.9';
+/** How long to wait for another process that is making the same environment, before making it too. */
+const setupWaitMsMax = 15 * 60_000;
+const setupPollMs = 300;
+const reasonLinesMax = 6;
+
+/**
+ * Gives the Python environment that dbt runs in, made on first use and kept in the cache folder under the
+ * hash of its lock file, so another lock makes another environment. Two processes may ask at once, and
+ * one may be killed half-way: an environment is built in a folder of its own and renamed into place when
+ * it works, so one that exists is whole. Throws `setup-failed`.
+ */
+export async function ensurePythonEnvironment(
+  options: PythonEnvironmentOptions,
+): Promise<PythonEnvironment> {
+  const env = options.env ?? process.env;
+  const lockPath = path.join(options.projectRoot, 'dbt', 'requirements.lock.txt');
+  const lock = await readFile(lockPath, 'utf8').catch((cause: unknown) => {
+    throw new PipelineError('setup-failed', `cannot read ${lockPath}`, { cause });
+  });
+  const hash = createHash('sha256')
+    .update(`${uvVersion}\n${process.platform}-${process.arch}\n${lock}`)
+    .digest('hex');
+  const cache = path.resolve(env['TRIBUTARY_CACHE'] ?? path.join(options.projectRoot, '.cache'));
+  const target = path.join(cache, `python-${hash.slice(0, 12)}`);
+  if (await works(target)) return environmentAt(target);
+  await mkdir(cache, { recursive: true });
+  await using _lock = await lockSetup(`${target}.lock`, options);
+  if (await works(target)) return environmentAt(target);
+  await removeAbandoned(target);
+  await build({ target, lockPath, options, env });
+  return environmentAt(target);
+}
+
+function environmentAt(folder: string): PythonEnvironment {
+  return { path: folder, python: pythonOf(folder) };
+}
+
+const pythonOf = (folder: string) => path.join(folder, 'bin', 'python');
+
+/** The interpreter it was made from may have been removed since: then the link dangles. */
+async function works(folder: string): Promise<boolean> {
+  if (!existsSync(pythonOf(folder))) return false;
+  const result = await runProcess(pythonOf(folder), ['-c', 'import sys']).catch(() => null);
+  return result?.exitCode === 0;
+}
+
+interface BuildInput {
+  readonly target: string;
+  readonly lockPath: string;
+  readonly options: PythonEnvironmentOptions;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+async function build({ target, lockPath, options, env }: BuildInput): Promise<void> {
+  const say = options.onProgress ?? (() => {});
+  const python = await findPython(env);
+  const folder = `${target}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`;
+  const run = (step: string, command: string, args: readonly string[]) =>
+    runStep(step, {
+      command,
+      args,
+      env,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+  try {
+    say(`making a Python ${python.version} environment`);
+    await createVenv(python, folder, run);
+    say('installing dbt with its DuckDB and BigQuery adapters (about 600 MB, once)');
+    await installPackages(folder, lockPath, run);
+    await run('starting dbt', pythonOf(folder), [
+      '-c',
+      'import dbt.cli.main, dbt.adapters.duckdb, duckdb',
+    ]);
+    await moveIntoPlace(folder, target);
+    say('the Python environment is ready');
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+type RunStep = (step: string, command: string, args: readonly string[]) => Promise<void>;
+
+async function createVenv(python: PythonInterpreter, folder: string, run: RunStep): Promise<void> {
+  try {
+    await run('making a virtual environment', python.path, ['-m', 'venv', folder]);
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error;
+    throw new PipelineError('setup-failed', error.message, {
+      hint: 'install the venv module (Debian, Ubuntu: apt-get install python3-venv), or set TRIBUTARY_PYTHON',
+      cause: error,
+    });
+  }
+}
+
+/**
+ * uv installs the hundred packages in seconds, and `--no-deps` is what keeps the lock complete: dbt-core
+ * names a parser preview that would download from elsewhere while it builds, and that nothing here uses.
+ * Where uv cannot reach the packages (it does not read pip's own configuration), pip does the same.
+ */
+async function installPackages(folder: string, lockPath: string, run: RunStep): Promise<void> {
+  const python = pythonOf(folder);
+  const pip = [
+    python,
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '--no-deps',
+  ] as const;
+  const withPip = (...args: readonly string[]) =>
+    run('installing packages', pip[0], [...pip.slice(1), ...args]);
+  await withPip(`uv==${uvVersion}`);
+  const args = [
+    '-m',
+    'uv',
+    'pip',
+    'install',
+    '--quiet',
+    '--python',
+    python,
+    '--no-deps',
+    '-r',
+    lockPath,
+  ];
+  await run('installing packages with uv', python, args).catch(() => withPip('-r', lockPath));
+}
+
+interface StepCommand {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The variables without another Python's settings. Bytecode is written even where a container image says
+ * not to: without it every start of dbt compiles its hundred packages anew, for several seconds.
+ */
+export function ownPythonEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const {
+    VIRTUAL_ENV: _outer,
+    PYTHONHOME: _home,
+    PYTHONPATH: _path,
+    PYTHONDONTWRITEBYTECODE: _unwritten,
+    ...clean
+  } = env;
+  return clean;
+}
+
+async function runStep(step: string, { command, args, env, signal }: StepCommand): Promise<void> {
+  const options = { env: ownPythonEnv(env), ...(signal === undefined ? {} : { signal }) };
+  const result = await runProcess(command, args, options).catch((cause: unknown) => {
+    throw new PipelineError('setup-failed', `${step} failed: ${command} could not run`, { cause });
+  });
+  if (result.exitCode === 0) return;
+  // A package index may be configured with a password in its address.
+  const said = result.output
+    .replaceAll(/\/\/[^\s/@]+@/g, '//…@')
+    .trim()
+    .split('\n');
+  throw new PipelineError(
+    'setup-failed',
+    `${step} failed (exit ${result.exitCode}): ${said.slice(-reasonLinesMax).join('\n')}`,
+    {
+      hint: 'check that Python packages can be installed on this machine, then start again',
+    },
+  );
+}
+
+/** The loser of a race finds the winner's whole environment in place, and uses that. */
+async function moveIntoPlace(folder: string, target: string): Promise<void> {
+  try {
+    await rename(folder, target);
+  } catch (cause) {
+    if (await works(target)) return;
+    await rm(target, { recursive: true, force: true });
+    await rename(folder, target).catch(() => {
+      throw new PipelineError('setup-failed', `cannot put the Python environment at ${target}`, {
+        cause,
+      });
+    });
+  }
+}
+
+/**
+ * Saves two processes the double work; safety does not rest on it but on the rename. So a lock whose
+ * owner is dead is simply removed, and one that is held for too long is passed over.
+ */
+async function lockSetup(
+  file: string,
+  options: PythonEnvironmentOptions,
+): Promise<AsyncDisposable> {
+  const giveUpAt = Date.now() + setupWaitMsMax;
+  let told = false;
+  for (;;) {
+    options.signal?.throwIfAborted();
+    if (await tryLock(file)) return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
+    const owner = Number(await readFile(file, 'utf8').catch(() => ''));
+    if (!isAlive(owner)) await unlink(file).catch(() => {});
+    else if (Date.now() > giveUpAt) return { [Symbol.asyncDispose]: async () => {} };
+    else if (!told) {
+      options.onProgress?.(`waiting for process ${owner}, which is making the Python environment`);
+      told = true;
+    }
+    await delay(setupPollMs);
+  }
+}
+
+async function tryLock(file: string): Promise<boolean> {
+  const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'EEXIST') return null;
+    throw new PipelineError('setup-failed', `cannot write ${file}`, { cause: error });
+  });
+  if (handle === null) return false;
+  await handle.writeFile(String(process.pid));
+  await handle.close();
+  return true;
+}
+
+/** Folders of processes that were killed while building. */
+async function removeAbandoned(target: string): Promise<void> {
+  const { dir, base } = path.parse(target);
+  for (const name of await readdir(dir)) {
+    const owner = name.startsWith(`${base}.`)
+      ? /\.(\d+)-[0-9a-f]+\.tmp$/.exec(name)?.[1]
+      : undefined;
+    if (owner === undefined || isAlive(Number(owner))) continue;
+    await rm(path.join(dir, name), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it lives, but belongs to somebody else.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
