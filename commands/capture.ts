@@ -1,0 +1,99 @@
+import type { CaptureEvent, CaptureOptions } from '../capture/options.ts';
+import { runCapture } from '../capture/run-capture.ts';
+import type { Config } from '../runtime/config.ts';
+import { formatSize } from '../runtime/config/quantity.ts';
+import type { SchemaRegistry } from '../schemas/registry.ts';
+import { defineCommand } from './command.ts';
+import { openLog, openRegistry } from './open-log.ts';
+import { runRole, type RoleTools } from './supervise/run-role.ts';
+
+export const captureCommand = defineCommand({
+  description: [
+    'Streams the changes of the source into the log, from where it stopped. The first time it',
+    'makes the replication slot and reads every table beside the stream.',
+    'Ctrl-C makes durable what was received; what was not comes again at the next start.',
+  ].join('\n'),
+  example: 'tributary capture --config tributary.yaml',
+  args: {},
+  run: (context) => runRole(context, { role: 'capture', run: capture }),
+});
+
+async function capture(tools: RoleTools): Promise<void> {
+  const { config, logger, signal } = tools;
+  const registry = await openRegistry(config);
+  try {
+    const options = captureOptions(config, registry);
+    await runCapture({ ...options, logger, observe: observer(tools) }, { signal });
+  } finally {
+    await registry.close();
+  }
+}
+
+/** What the configuration says to capture, in capture's own words. */
+export function captureOptions(
+  config: Config,
+  registry: SchemaRegistry,
+): Omit<CaptureOptions, 'logger'> {
+  const { source, log, capture: block, retry } = config;
+  return {
+    source,
+    prefix: log.prefix,
+    partitions: log.partitions,
+    spoolPath: block.spool,
+    registry,
+    openLog: () => openLog(config),
+    limits: {
+      batchBytesMax: block.batch.size,
+      batchAgeMs: block.batch.age,
+      inFlightBytesMax: block.pending,
+      watermarkIntervalMs: block.watermark.busy,
+      idleIntervalMs: block.watermark.idle,
+      reconnectDelayMs: retry.first,
+      reconnectDelayMsMax: retry.longest,
+      giveUpAfterMs: retry.during,
+    },
+  };
+}
+
+const microsecondsPerSecond = 1_000_000;
+
+/** Turns what happens into metrics and the status line. */
+function observer(tools: RoleTools): (event: CaptureEvent) => void {
+  const { metrics } = tools;
+  let records = 0;
+  let shownRecords = 0;
+  let lag = '';
+  tools.show(() => {
+    const perSecond = records - shownRecords;
+    shownRecords = records;
+    return `${perSecond.toLocaleString('en-US')} records/s${lag}`;
+  });
+  return (event) => {
+    switch (event.type) {
+      case 'streaming':
+        return tools.setHealthy(true);
+      case 'appended':
+        records += event.records;
+        metrics.add('captureRecords', event.records);
+        return metrics.add('captureBytes', event.bytes);
+      case 'confirmed': {
+        const bytes = Number(event.durableLsn - event.lsn);
+        lag = bytes > 0 ? `, ${formatSize(bytes)} unconfirmed` : '';
+        return metrics.set('captureConfirmedLag', bytes);
+      }
+      case 'committed':
+        return metrics.set(
+          'captureLag',
+          Date.now() / 1_000 - Number(event.committedAtUs) / microsecondsPerSecond,
+        );
+      case 'spooled':
+        return metrics.set('captureSpool', event.bytes);
+      case 'reconnecting':
+        tools.setHealthy(false);
+        return metrics.add('retries', 1, { role: 'capture' });
+      case 'snapshot-finished':
+        return tools.logger.info('every table is read');
+    }
+    return event satisfies never;
+  };
+}

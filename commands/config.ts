@@ -1,0 +1,23 @@
+import { stringify } from 'yaml';
+import { renderConfigReference } from '../runtime/config/reference.ts';
+import { defineCommand } from './command.ts';
+
+export const configCommand = defineCommand({
+  description: 'Shows the configuration as it is understood, with every default, without secrets.',
+  example: 'tributary config --reference > reference.md',
+  args: {
+    reference: {
+      type: 'boolean',
+      description: 'every field with its default, limit and meaning, in Markdown',
+    },
+  },
+  async run(context) {
+    if (context.args.reference) return context.print(renderConfigReference());
+    const { config } = context.open();
+    context.print(
+      context.isJson
+        ? JSON.stringify(config)
+        : `# sizes in bytes, times in milliseconds\n${stringify(config).trimEnd()}`,
+    );
+  },
+});

@@ -1,0 +1,69 @@
+import { formatSize } from '../../runtime/config/quantity.ts';
+import type { LogStatus, SinkStatus, SourceStatus, Stage, Status } from './read-status.ts';
+
+const labelWidth = 12;
+const lsnWidth = 18;
+
+/** A block a stage, a line a position: how far it is and how far behind the stage before. */
+export function renderStatus(status: Status): string {
+  return [
+    ...block('source', status.source, sourceLines),
+    ...block('log', status.log, logLines),
+    ...Object.entries(status.sinks).flatMap(([name, sink]) =>
+      block(`sink ${name}`, sink, sinkLines),
+    ),
+  ].join('\n');
+}
+
+function block<T extends object>(
+  title: string,
+  stage: Stage<T>,
+  lines: (stage: T) => readonly string[],
+): string[] {
+  if ('problem' in stage) {
+    const { message, kind, hint } = stage.problem;
+    return [title, `  ${message} (${kind})`, `  hint: ${hint}`];
+  }
+  return [title, ...lines(stage)];
+}
+
+function sourceLines({ lsn, slot }: SourceStatus): readonly string[] {
+  const end = line('WAL end', lsn, '');
+  if (slot === null)
+    return [end, line('confirmed', 'none', 'the slot does not exist yet: capture makes it')];
+  const { confirmedLsn, unconfirmedBytes, name, isActive, walStatus, retainedBytes } = slot;
+  const reader = isActive ? 'in use' : 'not in use';
+  const kept = retainedBytes === null ? '' : `, keeps ${formatSize(retainedBytes)} of WAL`;
+  const state = walStatus === null || walStatus === 'reserved' ? '' : `, WAL ${walStatus}`;
+  return [
+    end,
+    line('confirmed', confirmedLsn ?? 'none', behind(unconfirmedBytes)),
+    line('slot', name, `${reader}${kept}${state}`),
+  ];
+}
+
+function logLines(log: LogStatus): readonly string[] {
+  const { watermarkLsn, behindBytes, committedAt, tables, records, loading } = log;
+  const newest = committedAt === null ? '' : `, newest commit ${committedAt}`;
+  const first =
+    loading.length === 0 ? [] : [line('first load', `${loading.length} to go`, loading.join(', '))];
+  return [
+    line('watermark', watermarkLsn ?? 'none', `${behind(behindBytes)}${newest}`),
+    line(
+      'holds',
+      tables === 1 ? '1 table' : `${tables} tables`,
+      `${records.toLocaleString('en-US')} records`,
+    ),
+    ...first,
+  ];
+}
+
+function sinkLines({ appliedLsn, behindBytes, epoch }: SinkStatus): readonly string[] {
+  return [line('applied', appliedLsn, epoch === 0 ? 'nothing is loaded yet' : behind(behindBytes))];
+}
+
+const behind = (bytes: number | null): string =>
+  bytes === null ? '' : `${formatSize(bytes)} behind`;
+
+const line = (label: string, value: string, more: string): string =>
+  `  ${label.padEnd(labelWidth)}${value.padEnd(lsnWidth)}${more}`.trimEnd();
