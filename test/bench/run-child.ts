@@ -1,0 +1,17 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+export interface ChildFigures {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly peakMemoryMb: number;
+}
+
+const child = fileURLToPath(new URL('capture-child.ts', import.meta.url));
+
+/** Runs capture-child.ts in a process of its own; words: mode, url, slot, folder, LSN to stop at. */
+export async function runChild(words: readonly string[]): Promise<ChildFigures> {
+  const { stdout } = await promisify(execFile)(process.execPath, [child, ...words]);
+  return JSON.parse(stdout) as ChildFigures;
+}

@@ -1,0 +1,14 @@
+// npm run bench [-- capture|latency|load ...]: all of them unless named. One JSON line a figure.
+import { benchCapture } from './capture-throughput.ts';
+import { benchLoad } from './log-to-lake.ts';
+import { benchLatency } from './latency.ts';
+
+const benches: Readonly<Record<string, () => Promise<void>>> = {
+  capture: benchCapture,
+  load: benchLoad,
+  latency: benchLatency,
+};
+const wanted = process.argv.slice(2);
+for (const [name, bench] of Object.entries(benches)) {
+  if (wanted.length === 0 || wanted.includes(name)) await bench();
+}

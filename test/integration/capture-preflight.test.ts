@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { closeSession, openSession } from '../../capture/postgres/connection.ts';
+import {
+  type Finding,
+  preflight,
+  type PreflightOptions,
+} from '../../capture/postgres/preflight.ts';
+import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
+
+let postgres: TestPostgres;
+beforeAll(async () => {
+  postgres = await startTestPostgres({ max_slot_wal_keep_size: '10GB' });
+});
+afterAll(async () => {
+  await postgres[Symbol.asyncDispose]();
+});
+
+const options: PreflightOptions = {
+  slot: 'tributary',
+  publication: 'tributary',
+  tables: ['public.*'],
+};
+
+async function findings(url: string, wanted = options): Promise<readonly Finding[]> {
+  const session = await openSession({ url });
+  try {
+    return await preflight(session, wanted);
+  } finally {
+    await closeSession(session);
+  }
+}
+
+const brief = (found: readonly Finding[]): string[] =>
+  found.map(({ severity, what }) => `${severity}: ${what}`);
+
+test('a database that is ready has no findings', async () => {
+  const url = await postgres.createDatabase('ready');
+  await postgres.run(
+    'ready',
+    `create table item(id bigint primary key);
+    create publication tributary for all tables`,
+  );
+  expect(await findings(url)).toEqual([]);
+});
+
+test('what is missing is named, and its SQL mends it', async () => {
+  const url = await postgres.createDatabase('bare');
+  await postgres.run('bare', `create table item(id bigint primary key); create table log(n int)`);
+  const before = await findings(url);
+  expect(brief(before)).toEqual([
+    'error: publication "tributary" does not exist',
+    'warning: public.log has no primary key or replica identity',
+  ]);
+  for (const { sql } of before) await postgres.run('bare', sql ?? '');
+  expect(brief(await findings(url))).toEqual(['warning: public.log has no key']);
+});
+
+test('a published table whose updates would fail at the source is an error', async () => {
+  const url = await postgres.createDatabase('harmful');
+  await postgres.run(
+    'harmful',
+    `create table log(n int); create table hidden(id int primary key); alter table hidden replica identity nothing;
+     create table computed(id int, twice int generated always as (id * 2) stored);
+     alter table computed replica identity full; create publication tributary for all tables`,
+  );
+  expect(brief(await findings(url))).toEqual([
+    'error: public.computed has replica identity full and unpublished generated columns',
+    'error: public.hidden has no replica identity',
+    'error: public.log has no primary key or replica identity',
+    'warning: public.computed has no key',
+  ]);
+});
+
+test('a role without rights is told what to grant', async () => {
+  const database = 'weakly';
+  await postgres.createDatabase(database);
+  await postgres.run(
+    database,
+    `create role reader login password 'reader'; create table item(id bigint primary key);
+     create publication tributary for all tables`,
+  );
+  const url = new URL(postgres.url(database));
+  url.username = 'reader';
+  url.password = 'reader';
+  const found = await findings(String(url));
+  expect(brief(found)).toEqual([
+    'error: role "reader" may not replicate',
+    'error: role "reader" may not read public.item',
+  ]);
+  for (const { sql } of found) await postgres.run(database, sql ?? '');
+  expect(await findings(String(url))).toEqual([]);
+});
+
+test('what is published in part, or not at all, is a warning', async () => {
+  const url = await postgres.createDatabase('partial');
+  await postgres.run(
+    'partial',
+    `create table item(id bigint primary key); create table other(id bigint primary key);
+     create unlogged table scratch(id bigint primary key);
+     create publication tributary for table item with (publish = 'insert, update')`,
+  );
+  expect(brief(await findings(url))).toEqual([
+    'warning: publication "tributary" lacks 1 of 2 tables: public.other',
+    'warning: publication "tributary" leaves out delete, truncate',
+    'warning: public.scratch is unlogged',
+  ]);
+});
+
+test('patterns that match nothing are an error', async () => {
+  const url = await postgres.createDatabase('unmatched');
+  await postgres.run('unmatched', `create publication tributary for all tables`);
+  expect(brief(await findings(url, { ...options, tables: ['shop.*'] }))).toEqual([
+    'error: no table would be captured',
+  ]);
+});
+
+test('wal_level and an unlimited slot are named', async () => {
+  await using server = await startTestPostgres({ wal_level: 'replica' });
+  await server.run('postgres', `create table item(id bigint primary key)`);
+  expect(brief(await findings(server.url('postgres')))).toEqual([
+    'error: wal_level is "replica"',
+    'error: publication "tributary" does not exist',
+    'warning: max_slot_wal_keep_size is not limited',
+  ]);
+});

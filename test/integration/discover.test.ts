@@ -1,0 +1,116 @@
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readCatalog } from '../../capture/postgres/catalog.ts';
+import { closeSession, openSession } from '../../capture/postgres/connection.ts';
+import { discoverMapping } from '../../models/discover.ts';
+import { type Mapping, mappingSchema } from '../../models/mapping.ts';
+import { pgbenchSql } from '../support/pgbench.ts';
+import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
+import { serviceTablesSql } from '../support/service-tables.ts';
+
+let server: TestPostgres;
+beforeAll(async () => {
+  server = await startTestPostgres();
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+async function discover(database: string, sql: string): Promise<Mapping> {
+  const url = await server.createDatabase(database);
+  await server.run(database, sql);
+  const session = await openSession({ url });
+  try {
+    return mappingSchema.parse(discoverMapping(await readCatalog(session, ['*.*'])));
+  } finally {
+    await closeSession(session);
+  }
+}
+
+test('the sample business is understood without a hint', async () => {
+  const sql = await readFile(new URL('../../commands/demo/business.sql', import.meta.url), 'utf8');
+  const mapping = await discover('business', sql);
+  expect(mapping.master).toMatchObject({
+    table: 'public.master',
+    id: 'id',
+    uuid: 'uuid',
+    type: 'type',
+    name: 'name',
+  });
+  const events = Object.entries(mapping.tables).filter(([, table]) => table.kind === 'event');
+  expect(events.map(([name]) => name)).toEqual([
+    'public.service_activity_trace',
+    'public.service_analytics_event',
+    'public.service_campaign_broadcast_event',
+    'public.service_event',
+    'public.service_scheduler_job_run',
+    'public.service_security_event',
+  ]);
+  const tables = mapping.tables;
+  expect(tables['public.service_event']).toMatchObject({
+    service: 'event',
+    master: { id: 'master_id', uuid: 'master_uuid' },
+    actor: { column: 'user_id', table: 'public.service_user_master', targetColumn: 'id' },
+    tenant: { column: 'campaign_id', none: ['0', ''] },
+    event: {
+      type: 'event_type',
+      at: { column: 'occurred_at', as: 'timestamptz' },
+      entityType: 'entity_type',
+      entityId: 'entity_id',
+    },
+  });
+  expect(tables['public.service_security_event']?.actor).toEqual({
+    column: 'principal',
+    table: 'public.service_user_master',
+    targetColumn: 'username',
+  });
+  expect(tables['public.service_scheduler_job_run']?.event?.at).toEqual({
+    column: 'started_at',
+    as: 'epoch_seconds',
+  });
+  expect(tables['public.service_campaign_broadcast_event']).toMatchObject({
+    master: null,
+    event: { at: { column: 'timestamp', as: 'timestamptz' }, payload: 'json_payload' },
+  });
+  expect(tables['public.service_content_comment']).toMatchObject({
+    kind: 'entity',
+    master: null,
+    parent: { column: 'content_id', table: 'public.service_content_main', targetColumn: 'id' },
+    actor: { column: 'author_id', table: 'public.service_user_master' },
+  });
+  expect(tables['public.service_user_master']).toMatchObject({
+    denied: ['password_hash'],
+    masked: ['email', 'last_ip'],
+  });
+  expect(tables['public.service_referral_link']?.references).toContainEqual({
+    column: 'referred_master_id',
+    table: 'public.master',
+    targetColumn: 'id',
+    typeColumn: null,
+    declared: true,
+  });
+  expect(tables['public.service_activity_trace']?.key).toEqual([]);
+});
+
+test('a database without masters gets a mapping without one', async () => {
+  const mapping = await discover('pgbench', pgbenchSql(1));
+  expect(mapping.master).toBeNull();
+  expect(Object.keys(mapping.tables)).toEqual([
+    'public.pgbench_accounts',
+    'public.pgbench_branches',
+    'public.pgbench_history',
+    'public.pgbench_tellers',
+  ]);
+  expect(Object.values(mapping.tables).every((table) => table.master === null)).toBe(true);
+});
+
+test('seventy services with mixed id types are mapped, each under a name of its own', async () => {
+  const mapping = await discover('services', serviceTablesSql(75));
+  const tables = Object.values(mapping.tables);
+  expect(tables).toHaveLength(76);
+  expect(new Set(tables.map(({ service, entity }) => `${service}__${entity}`)).size).toBe(76);
+  expect(tables.filter(({ kind }) => kind === 'event')).toHaveLength(25);
+  expect(mapping.tables['public.service_svc6_event']).toMatchObject({
+    master: { id: null, uuid: 'master_uuid' },
+  });
+});

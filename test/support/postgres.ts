@@ -1,0 +1,49 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import pg from 'pg';
+import { type EmbeddedPostgres, startPostgres as start } from '../../commands/stack/postgres.ts';
+
+export interface TestPostgres extends EmbeddedPostgres, AsyncDisposable {
+  /** Creates an empty database and gives its URL. */
+  createDatabase(name: string): Promise<string>;
+  /** Runs statements (several, separated by semicolons) in a database, on a connection of its own. */
+  run(database: string, sql: string): Promise<pg.QueryResult>;
+}
+
+/** A real PostgreSQL 18 in a temporary folder; disposing stops it and removes the folder. */
+export async function startTestPostgres(
+  settings: Readonly<Record<string, string | number>> = {},
+): Promise<TestPostgres> {
+  const dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-pg-'));
+  // As root the server runs as another user, who has to get through.
+  await chmod(dir, 0o755);
+  const server = await start({
+    dir: path.join(dir, 'cluster'),
+    settings: { fsync: 'off', max_connections: 60, ...settings },
+  }).catch(async (error: unknown) => {
+    await rm(dir, { recursive: true, force: true });
+    throw error;
+  });
+  const run = async (database: string, sql: string) => {
+    const client = new pg.Client({ connectionString: server.url(database) });
+    await client.connect();
+    try {
+      return await client.query(sql);
+    } finally {
+      await client.end();
+    }
+  };
+  return {
+    ...server,
+    run,
+    createDatabase: async (name) => {
+      await run('postgres', `create database ${pg.escapeIdentifier(name)}`);
+      return server.url(name);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await server.stop('immediate');
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
