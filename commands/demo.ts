@@ -92,7 +92,7 @@ async function stay(
 function whatNext(dir: string, demo: Demo): string {
   const here = path.relative(process.cwd(), dir) || '.';
   const file = path.join(here, 'tributary.yaml');
-  const { report, config } = demo;
+  const { report } = demo;
   const rows = report.tables
     .reduce((sum, table) => sum + table.lakeRows, 0)
     .toLocaleString('en-US');
@@ -100,7 +100,7 @@ function whatNext(dir: string, demo: Demo): string {
     `\n${pc.bold('Verified')}`,
     `${rows} live rows in ${report.tables.length} tables, every value, as of LSN ${report.lsn}: ${report.differences === 0 ? pc.green('source and lake are equal') : pc.red(`${report.differences} differences`)}`,
     `\n${pc.bold('Files')}`,
-    `${here}: lake.duckdb and log in ${path.relative(process.cwd(), path.dirname(config.log.path))}, tributary.yaml, mapping.yaml, tributary.sql, tributary.log`,
+    `${here}: lake.duckdb and log in ${path.relative(process.cwd(), path.join(dir, 'data'))}, tributary.yaml, mapping.yaml, tributary.sql, tributary.log`,
     `\n${pc.bold('Next')}`,
     'npm start -- --stay                  keeps it running; then in another terminal:',
     `  export DATABASE_URL=${demo.url}`,

@@ -1,20 +1,22 @@
 import { join } from 'node:path';
+import { openConfluentRegistry } from '../log/confluent/confluent-registry.ts';
 import { openEmbeddedLog } from '../log/embedded/embedded-log.ts';
 import { openEmbeddedRegistry } from '../log/embedded/embedded-registry.ts';
+import { openKafkaLog } from '../log/kafka/kafka-log.ts';
 import type { Log } from '../log/log.ts';
 import type { Config } from '../runtime/config.ts';
+import { PipelineError } from '../runtime/errors.ts';
 import type { SchemaRegistry } from '../schemas/registry.ts';
 
 /** The file of an embedded log, inside the folder that the configuration names. */
-function embeddedLogFile(config: Config): string {
-  return join(config.log.path, 'log.sqlite');
-}
+const embeddedLogFile = (path: string): string => join(path, 'log.sqlite');
 
 /** Opens the log that the configuration names, to write and read. */
-export async function openLog(config: Config): Promise<Log> {
-  const { age, size } = config.log.retention;
+export async function openLog({ log }: Config): Promise<Log> {
+  if (log.type === 'kafka') return openKafkaLog({ config: log });
+  const { age, size } = log.retention;
   return openEmbeddedLog({
-    path: embeddedLogFile(config),
+    path: embeddedLogFile(log.path),
     retention: {
       ...(age === undefined ? {} : { ageMs: age }),
       ...(size === undefined ? {} : { bytes: size }),
@@ -23,11 +25,15 @@ export async function openLog(config: Config): Promise<Log> {
 }
 
 /** Opens it to read. Throws `log-unwritable` while capture has not made it yet. */
-export async function openLogReader(config: Config): Promise<Log> {
-  return openEmbeddedLog({ path: embeddedLogFile(config), readOnly: true });
+export async function openLogReader({ log }: Config): Promise<Log> {
+  return log.type === 'kafka'
+    ? openKafkaLog({ config: log, readOnly: true })
+    : openEmbeddedLog({ path: embeddedLogFile(log.path), readOnly: true });
 }
 
 /** Opens the registry that the configuration names. */
-export async function openRegistry(config: Config): Promise<SchemaRegistry> {
-  return openEmbeddedRegistry({ path: embeddedLogFile(config) });
+export async function openRegistry({ log, registry }: Config): Promise<SchemaRegistry> {
+  if (registry.type === 'confluent') return openConfluentRegistry({ config: registry });
+  if (log.type === 'embedded') return openEmbeddedRegistry({ path: embeddedLogFile(log.path) });
+  throw new PipelineError('config-invalid', 'a log on Kafka needs a registry of type confluent');
 }

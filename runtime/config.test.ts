@@ -40,6 +40,7 @@ describe('a good file', () => {
           },
           "pending": 25165824,
           "spool": "/srv/shop/data/spool",
+          "transaction_topic": false,
           "watermark": {
             "busy": 150,
             "idle": 2000,
@@ -90,7 +91,7 @@ metrics: { port: \${PORT} }
       { ...env, NAME: 'app' },
     );
     expect(config.source.slot).toBe('slot_app');
-    expect(config.log.path).toBe(resolve('app/log'));
+    expect(config.log).toMatchObject({ path: resolve('app/log') });
     expect(config.log.prefix).toBe('app');
     expect(config.metrics.port).toBe(9464);
   });
@@ -116,7 +117,7 @@ metrics: { port: \${PORT} }
     );
     const config = loadConfig(join(folder, 'tributary.yaml'), {});
     expect(config.source.url).toBe('postgres://app:p%40ss%2Fword@db.example/shop');
-    expect(config.log.path).toBe(join(folder, 'log'));
+    expect(config.log).toMatchObject({ path: join(folder, 'log') });
   });
 
   test('a password in plain text is taken for a database on this machine only', () => {
@@ -136,7 +137,7 @@ describe('a bad file', () => {
     const message = failureOf(`
 source: { url: \${DATABASE_URL}, slot: Shop, tables: ["public.*", "orders"] }
 log:
-  type: kafka
+  type: pulsar
   brokers: ["localhost:9092"]
 sinks:
   lake: { type: duckdb, pathh: ./lake.duckdb, batch: { size: 8 MX, age: 10 } }
@@ -152,7 +153,7 @@ logging: { level: dbug }
     expect(message).toMatchInlineSnapshot(`
       "tributary.yaml:2:39: source.slot: "Shop" is not a slot name; use at most 63 of a-z, 0-9 and _
       tributary.yaml:2:66: source.tables.1: "orders" does not name tables; write schema.table, with * for any, ! before it to leave out
-      tributary.yaml:4:9: log.type: "kafka" is not known; use "embedded"
+      tributary.yaml:4:9: log.type: "pulsar" is not known; use "embedded" or "kafka"
       tributary.yaml:7:3: sinks.lake.path: is missing; give it like ./data/lake.duckdb
       tributary.yaml:7:25: sinks.lake.pathh: unknown key; did you mean "path"?
       tributary.yaml:7:62: sinks.lake.batch.size: "MX" is not a unit of size; use one of B, kB, KiB, MB, MiB, GB, GiB, TB, TiB

@@ -24,6 +24,14 @@ export interface SourceConfig extends Pick<
   readonly url: string;
 }
 
+type Tls = NonNullable<Extract<ParsedConfig['log'], { type: 'kafka' }>['tls']>;
+interface Secrets {
+  readonly password_file?: string | undefined;
+  readonly token_file?: string | undefined;
+}
+
+export type KafkaLogConfig = Extract<Config['log'], { readonly type: 'kafka' }>;
+export type ConfluentRegistryConfig = Extract<Config['registry'], { readonly type: 'confluent' }>;
 export type SinkConfig = Config['sinks'][string];
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -81,7 +89,7 @@ function hideSecrets(message: string, source: ConfigSource): string {
 function absoluteConfig(parsed: ParsedConfig, file: string): Config {
   const folder = dirname(file);
   const at = (path: string): string => resolve(folder, path);
-  const { source, log, sinks, models, capture, ...rest } = parsed;
+  const { source, log, registry, sinks, models, capture, ...rest } = parsed;
   return {
     ...rest,
     file,
@@ -91,12 +99,47 @@ function absoluteConfig(parsed: ParsedConfig, file: string): Config {
       publication: source.publication,
       tables: source.tables,
     },
-    log: { ...log, path: at(log.path) },
+    log: log.type === 'embedded' ? { ...log, path: at(log.path) } : withFiles(log, folder),
+    registry: registry.type === 'embedded' ? registry : withFiles(registry, folder),
     sinks: Object.fromEntries(
       Object.entries(sinks).map(([name, sink]) => [name, { ...sink, path: at(sink.path) }]),
     ),
     capture: { ...capture, spool: at(capture.spool) },
     models: models === undefined ? undefined : { ...models, mapping: at(models.mapping) },
+  };
+}
+
+interface Secured {
+  readonly tls?: Tls | undefined;
+  readonly sasl?: Secrets | undefined;
+  readonly auth?: Secrets | undefined;
+}
+
+/** Paths made absolute, and passwords taken from their files; tokens and certificates may change later. */
+function withFiles<B extends Secured>(given: B, folder: string): B {
+  const at = (path: string | undefined) => (path === undefined ? undefined : resolve(folder, path));
+  const { tls, sasl, auth } = given;
+  const secrets = <S extends Secrets>(block: S): S => ({
+    ...block,
+    ...(block.password_file === undefined
+      ? {}
+      : { password: firstLine(resolve(folder, block.password_file)) }),
+    ...(block.token_file === undefined ? {} : { token_file: resolve(folder, block.token_file) }),
+  });
+  return {
+    ...given,
+    ...(tls === undefined
+      ? {}
+      : {
+          tls: {
+            ...tls,
+            ca_file: at(tls.ca_file),
+            cert_file: at(tls.cert_file),
+            key_file: at(tls.key_file),
+          },
+        }),
+    ...(sasl === undefined ? {} : { sasl: secrets(sasl) }),
+    ...(auth === undefined ? {} : { auth: secrets(auth) }),
   };
 }
 

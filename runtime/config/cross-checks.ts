@@ -19,6 +19,7 @@ export function crossChecks(source: ConfigSource): ConfigProblem[] {
   });
   return [
     ...sourceChecks(source, problem),
+    ...logChecks(source, problem),
     ...modelsChecks(root, problem),
     ...sinkChecks(root, source),
   ];
@@ -44,6 +45,38 @@ function sourceChecks(source: ConfigSource, problem: MakeProblem): ConfigProblem
     const message =
       'holds a password in plain text; give the URL as ${DATABASE_URL}, or leave the password out and give password_file';
     problems.push(problem(['source', 'url'], message));
+  }
+  return problems;
+}
+
+/** Where secrets may stand only as ${ENV}. */
+const secretFields: readonly ConfigPath[] = [
+  ['log', 'sasl', 'password'],
+  ['registry', 'auth', 'password'],
+  ['registry', 'auth', 'token'],
+];
+
+function logChecks(source: ConfigSource, problem: MakeProblem): ConfigProblem[] {
+  const root = block(source.value);
+  const log = block(root['log']);
+  const registry = block(root['registry']);
+  const problems: ConfigProblem[] = [];
+  for (const path of secretFields) {
+    const value = path.reduce<unknown>((at, key) => block(at)[String(key)], root);
+    if (value === undefined || source.fromEnvironment.has(pathKey(path))) continue;
+    const message = 'is a secret in plain text; give it as ${NAME}, or name a file with it';
+    problems.push(problem(path, message));
+  }
+  if (log['type'] === 'kafka' && registry['type'] !== 'confluent') {
+    const message =
+      'a log on Kafka needs a registry; add `registry: { type: confluent, url: http://localhost:8081 }`';
+    problems.push(problem(['log', 'type'], message));
+  }
+  const isPlain = block(log['sasl'])['mechanism'] === 'plain' && log['tls'] === undefined;
+  if (isPlain && block(log['sasl'])['allow_plain_text'] !== true) {
+    const message =
+      'plain sends the password unencrypted; add a tls block, or use scram-sha-512 (allow_plain_text: true only for tests)';
+    problems.push(problem(['log', 'sasl', 'mechanism'], message));
   }
   return problems;
 }

@@ -137,6 +137,20 @@ export function choice<const W extends string>(
   return annotate(field(parse, note).prefault(options.default), note);
 }
 
+/** true or false. */
+export function flag(options: { readonly description: string; readonly default: boolean }) {
+  const parse = (input: unknown): Parsed<boolean> => {
+    if (typeof input === 'boolean') return { value: input };
+    if (input === 'true' || input === 'false') return { value: input === 'true' };
+    return { problem: `${quote(input)} is not true or false` };
+  };
+  const note = noteOf(
+    { ...options, default: String(options.default), example: String(!options.default) },
+    { unit: 'true | false' },
+  );
+  return annotate(field(parse, note).prefault(options.default), note);
+}
+
 /** A list of texts, each checked by `problem`. */
 export function textList(
   options: FieldOptions & {

@@ -6,15 +6,20 @@ import {
   defaultedPath,
   defaultedText,
   duration,
+  flag,
   optionalCount,
-  optionalDuration,
-  optionalSize,
   optionalText,
   path,
   size,
   text,
   textList,
 } from './fields.ts';
+import {
+  confluentRegistrySchema,
+  embeddedLogSchema,
+  embeddedRegistrySchema,
+  kafkaLogSchema,
+} from './log-fields.ts';
 
 const postgresUrlProblem = (url: string): string | undefined =>
   /^postgres(ql)?:\/\//.test(url) && URL.canParse(url)
@@ -26,11 +31,6 @@ const slotProblem = (name: string): string | undefined =>
   namePattern.test(name) && name.length <= 63
     ? undefined
     : `"${name}" is not a slot name; use at most 63 of a-z, 0-9 and _`;
-
-const prefixProblem = (prefix: string): string | undefined =>
-  /^[A-Za-z0-9._-]{1,100}$/.test(prefix)
-    ? undefined
-    : `"${prefix}" is not a topic prefix; use at most 100 of A-Z, a-z, 0-9, . _ -`;
 
 const tablePatternProblem = (pattern: string): string | undefined =>
   /^!?[^.\s]+\.[^.\s]+$/.test(pattern)
@@ -75,49 +75,6 @@ const sourceSchema = z.strictObject({
     default: ['public.*'],
     problem: tablePatternProblem,
   }),
-});
-
-const embeddedLogSchema = z.strictObject({
-  type: constant('embedded', 'One SQLite file on this machine.'),
-  path: defaultedPath({
-    description: 'Folder of the log: the SQLite file log.sqlite and what belongs to it.',
-    example: './data/log',
-    default: './data/log',
-  }),
-  prefix: defaultedText({
-    description: 'First part of every topic name.',
-    example: 'app',
-    default: 'tributary',
-    problem: prefixProblem,
-    limit: '100 characters',
-  }),
-  partitions: count({
-    description: 'Partitions of each table topic; fixed once the topic exists.',
-    example: '4',
-    default: '4',
-    min: '1',
-    max: '256',
-  }),
-  retention: z
-    .strictObject({
-      age: optionalDuration({
-        description: 'Records older than this may go; without it they stay.',
-        example: '7 d',
-        min: '1 min',
-        max: '3650 d',
-      }),
-      size: optionalSize({
-        description: 'The oldest records go once the log holds more; without it they stay.',
-        example: '10 GiB',
-        min: '1 MiB',
-        max: '64 TiB',
-      }),
-    })
-    .prefault({}),
-});
-
-const embeddedRegistrySchema = z.strictObject({
-  type: constant('embedded', 'Avro schemas in the file of the embedded log.'),
 });
 
 const duckdbSinkSchema = z.strictObject({
@@ -220,6 +177,11 @@ const captureSchema = z.strictObject({
       }),
     })
     .prefault({}),
+  transaction_topic: flag({
+    description:
+      'Write a record for the begin and the end of every transaction to <prefix>.transaction, as Debezium does.',
+    default: false,
+  }),
   spool: defaultedPath({
     description: 'Folder for transactions in progress; emptied at the start.',
     example: './data/spool',
@@ -279,8 +241,10 @@ const loggingSchema = z.strictObject({
 /** `tributary.yaml`. Sizes come out in bytes, times in milliseconds. */
 export const configSchema = z.strictObject({
   source: sourceSchema,
-  log: z.discriminatedUnion('type', [embeddedLogSchema]),
-  registry: z.discriminatedUnion('type', [embeddedRegistrySchema]).default({ type: 'embedded' }),
+  log: z.discriminatedUnion('type', [embeddedLogSchema, kafkaLogSchema]),
+  registry: z
+    .discriminatedUnion('type', [embeddedRegistrySchema, confluentRegistrySchema])
+    .default({ type: 'embedded' }),
   sinks: z.record(z.string(), z.discriminatedUnion('type', [duckdbSinkSchema])).default({}),
   models: modelsSchema.optional(),
   capture: captureSchema.prefault({}),
