@@ -60,6 +60,24 @@ export const metricDefinitions = {
     help: 'Age of the newest source commit when it became visible in the lake.',
     labels: ['sink'],
   },
+  sinkBehind: {
+    type: 'gauge',
+    name: 'tributary_sink_behind_log_bytes',
+    help: "Write-ahead log between the lake and the log's newest watermark.",
+    labels: ['sink'],
+  },
+  sinkShares: {
+    type: 'gauge',
+    name: 'tributary_sink_shares',
+    help: 'Shares of the lake that this process loads; 0 = it stands by.',
+    labels: ['sink'],
+  },
+  sinkTakeovers: {
+    type: 'counter',
+    name: 'tributary_sink_takeovers_total',
+    help: 'Other processes of the sink that this one saw die or fall silent.',
+    labels: ['sink'],
+  },
   retries: {
     type: 'counter',
     name: 'tributary_retries_total',

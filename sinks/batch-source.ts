@@ -14,6 +14,9 @@ import type { Checkpoint } from './sink.ts';
 import { TableVersions } from './table-versions.ts';
 import { type PlacedWatermark, WatermarkReader } from './watermarks.ts';
 
+/** Partitions that are read at the same time: each may bring `readBytesMax`. */
+const readsMax = 16;
+
 /** How much is read and applied at once. */
 export interface BatchLimits {
   readonly batchRowsMax: number;
@@ -88,9 +91,15 @@ export class BatchSource {
       ({ cut, publish }) =>
         cut < checkpoint.applied || (cut === checkpoint.applied && !(isHidden && publish)),
     );
+    if (this.#watermarks.pending.length === 0) return null;
     await this.versions.refresh();
     const target = await this.#chooseTarget(request);
     return target === null || signal.aborted ? null : this.#collect(target, checkpoint);
+  }
+
+  /** The newest watermark that was read, whether applied or not; null before the first. */
+  get newestWatermark(): Watermark | null {
+    return this.#watermarks.newest;
   }
 
   /** Forgets what is below the checkpoint: it is applied. */
@@ -172,7 +181,11 @@ export class BatchSource {
       if (wanted.length === 0 || signal.aborted) return false;
       const { readBytesMax } = this.#options.limits;
       await Promise.all(
-        wanted.map(({ reader, end }) => reader.readTowards(end, readBytesMax, signal)),
+        // Those with the least first: the cut goes as far as the slowest partition.
+        wanted
+          .toSorted((a, b) => a.reader.bytes - b.reader.bytes)
+          .slice(0, readsMax)
+          .map(({ reader, end }) => reader.readTowards(end, readBytesMax, signal)),
       );
     }
   }

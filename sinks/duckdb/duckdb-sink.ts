@@ -228,9 +228,13 @@ class DuckdbSink implements Sink, FileWriter {
     for (;;) {
       try {
         this.#lake = await openLake(this.#options.path, this.#options);
+        await refuseWhenFenced(this.#lake, this.#epoch);
         await this.#lake.takeOver(this);
         return;
       } catch (error) {
+        // Taken over while it was lent: this process must not keep the file from the new owner.
+        await this.#lake?.close();
+        this.#lake = null;
         const isLocked = error instanceof PipelineError && error.kind === 'sink-locked';
         if (!isLocked || performance.now() > deadline) {
           this.#end = error;

@@ -2,10 +2,11 @@ import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { PipelineError } from '../../runtime/errors.ts';
 import type { PositionText } from '../../schemas/position.ts';
+import { isAlive } from '../process-state.ts';
 import type { SinkPause } from '../run-sink.ts';
 import { openLake } from './client.ts';
 import { holderPid, lockedError } from './errors.ts';
-import { isAlive, LeaseFolder, type LeaseRequest } from './lease-folder.ts';
+import { LeaseFolder, type LeaseRequest } from './lease-folder.ts';
 
 /*
  * DuckDB lets one process have a file. The sink's process is its owner; another process that wants it

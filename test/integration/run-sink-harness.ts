@@ -89,7 +89,7 @@ export function lakeAndSource(lake: MemoryLake, history: History, index: number)
 
 /** Positions of all changes that the lake has appended, in order, duplicates included. */
 export function appendedPositions(lake: MemoryLake): readonly PositionText[] {
-  const changes = [...lake.content.tables.values()].flatMap((table) => table.changes);
+  const changes = [...lake.tables.values()].flatMap((table) => table.changes);
   return changes.map(({ change }) => change.seq).toSorted();
 }
 

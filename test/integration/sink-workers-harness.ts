@@ -1,0 +1,111 @@
+import { runSink } from '../../sinks/run-sink.ts';
+import { shareOf } from '../../sinks/shares.ts';
+import { MemorySink } from '../../sinks/memory/sink.ts';
+import { FolderMembership } from '../../sinks/workers/folder-membership.ts';
+import type { MemberRecord, Membership } from '../../sinks/workers/membership.ts';
+import { runWorker, type WorkerView } from '../../sinks/workers/run-worker.ts';
+import { TopicMembership } from '../../sinks/workers/topic-membership.ts';
+import { Freezer } from '../support/freezable.ts';
+import type { LogAndLake } from './run-sink-harness.ts';
+
+const workerLimits = { lookEveryMs: 15, silenceMsMax: 250 };
+/** So many that each of the three tables has a share of its own. */
+export const shareCount = 5;
+
+export type Meeting = 'topic' | 'folder';
+
+/** One worker of a sink on a lake in memory, in a process of its own as far as it can tell. */
+export interface TestWorker {
+  readonly freezer: Freezer;
+  readonly fenced: number[];
+  readonly gone: MemberRecord[];
+  /** share → epochs under which it was opened. */
+  readonly opened: { readonly share: number; readonly epoch: number }[];
+  view(): WorkerView | null;
+  /** Calls before each batch is applied; the batch waits for what it returns. */
+  beforeApply: () => void;
+  stop(): Promise<void>;
+}
+
+export interface WorkerPlace {
+  readonly given: LogAndLake;
+  readonly meeting: Meeting;
+  /** For members that meet in a folder. */
+  readonly folder: string;
+}
+
+function membershipOf({ given, meeting, folder }: WorkerPlace, freezer: Freezer): Membership {
+  const { log, prefix } = given.changeLog;
+  return meeting === 'folder'
+    ? new FolderMembership(folder, 'lake')
+    : new TopicMembership({ openLog: async () => freezer.log(log), prefix, sink: 'lake' });
+}
+
+export function startWorker(place: WorkerPlace, name: string): TestWorker {
+  const { changeLog, lake } = place.given;
+  const freezer = new Freezer();
+  const stop = new AbortController();
+  const fenced: number[] = [];
+  const gone: MemberRecord[] = [];
+  const opened: { share: number; epoch: number }[] = [];
+  let view: WorkerView | null = null;
+  const log = freezer.log(changeLog.log);
+  const { registry, prefix } = changeLog;
+  const worker: TestWorker = {
+    freezer,
+    fenced,
+    gone,
+    opened,
+    view: () => view,
+    beforeApply: () => {},
+    stop: async () => {
+      stop.abort();
+      freezer.thaw();
+      await ended;
+    },
+  };
+  const ended = runWorker(
+    {
+      sink: 'lake',
+      shareCount,
+      membership: freezer.membership(membershipOf(place, freezer)),
+      loadShare: async (share, load) => {
+        const memory = freezer.sink(new MemorySink(lake, { share, shareCount }));
+        await runSink(
+          {
+            log,
+            registry,
+            prefix,
+            wants: (table) => shareOf(table, shareCount) === share,
+            sink: {
+              ...memory,
+              apply: (batch) => {
+                worker.beforeApply();
+                return memory.apply(batch);
+              },
+            },
+            limits: { idleWaitMs: 5, firstRetryMs: 1 },
+            observer: {
+              onOpened: ({ epoch }) => {
+                opened.push({ share, epoch });
+                load.onOpened(epoch);
+              },
+            },
+          },
+          { signal: load.signal },
+        );
+      },
+      limits: workerLimits,
+      place: { host: name, pid: 1 },
+      observer: {
+        onLook: (seen) => void (view = seen),
+        onFenced: (share) => void fenced.push(share),
+        onGone: (member) => void gone.push(member),
+      },
+    },
+    { signal: stop.signal },
+  );
+  // A failure is for whoever stops it.
+  ended.catch(() => {});
+  return worker;
+}
