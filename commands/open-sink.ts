@@ -41,7 +41,8 @@ export function shareSink(name: string, settings: SinkConfig): SharedSink {
         membership: membersOf(name, settings),
         openShare: () => {
           const owner = createLeaseOwner(path);
-          const sink = createDuckdbSink({ path, memoryBytesMax: memory });
+          const isReplaced = () => owner.hasRival();
+          const sink = createDuckdbSink({ path, memoryBytesMax: memory, isReplaced });
           return { sink, pause: owner, [Symbol.dispose]: () => owner[Symbol.dispose]() };
         },
         evict: (gone) => evictMember(path, gone),

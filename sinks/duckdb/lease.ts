@@ -28,7 +28,10 @@ export interface LeaseOwnerOptions {
 }
 
 /** The owner's side: what the sink asks between batches and runs while its lake is lent. */
-export interface LeaseOwner extends SinkPause, Disposable {}
+export interface LeaseOwner extends SinkPause, Disposable {
+  /** Another living process says that it owns the lake. */
+  hasRival(): boolean;
+}
 
 /** Announces this process as the owner of the lake until it is disposed. */
 export function createLeaseOwner(path: string, options: LeaseOwnerOptions = {}): LeaseOwner {
@@ -54,6 +57,9 @@ export function createLeaseOwner(path: string, options: LeaseOwnerOptions = {}):
       folder.writeGrant({ id: request.id, applied });
       await settled(folder, request, leaseMsMax);
       folder.remove(request.id);
+    },
+    hasRival: () => {
+      return folder.owners(silenceMsMax).some((pid) => pid !== process.pid && isAlive(pid));
     },
     [Symbol.dispose]: () => {
       clearInterval(heartbeat);

@@ -14,8 +14,9 @@ export interface WorkerLimits {
   readonly silenceMsMax: number;
 }
 
-/** A takeover takes silence + two looks + opening the lake: under 15 s. */
-const defaultWorkerLimits: WorkerLimits = { lookEveryMs: 1_000, silenceMsMax: 10_000 };
+/** A takeover takes this silence, two looks and the opening of the lake: under 15 s. */
+export const silenceMsMax = 10_000;
+const defaultWorkerLimits: WorkerLimits = { lookEveryMs: 1_000, silenceMsMax };
 
 export interface LoadShare {
   /** Aborts when the share is to be let go of: finish the batch under way, close the lake. */

@@ -179,7 +179,7 @@ it('whatever workers freeze and thaw whenever, the lake becomes the source and h
         expect(appendedPositions(lake)).toEqual(history.changes.map(({ seq }) => seq));
       }),
     ),
-    { numRuns: 12 },
+    { numRuns: 40 },
   );
 });
 
