@@ -14,6 +14,8 @@ import type { Checkpoint } from './sink.ts';
 import { TableVersions } from './table-versions.ts';
 import { type PlacedWatermark, WatermarkReader } from './watermarks.ts';
 
+/** Records that are decoded at a stretch: some 50 ms. */
+const decodedMax = 10_000;
 /** Partitions that are read at the same time: each may bring `readBytesMax`. */
 const readsMax = 16;
 
@@ -195,11 +197,15 @@ export class BatchSource {
     const found = this.#sort(target, checkpoint);
     const changes: Change[] = [];
     const deadLetters: DeadLetter[] = [];
-    await this.#decoder.decode(
-      found.taken,
-      (change) => changes.push(change),
-      (letter) => deadLetters.push(letter),
-    );
+    for (let from = 0; from < found.taken.length; from += decodedMax) {
+      await this.#decoder.decode(
+        found.taken.slice(from, from + decodedMax),
+        (change) => changes.push(change),
+        (letter) => deadLetters.push(letter),
+      );
+      // Decoding is synchronous: let timers and signals have their turn, or others take us for dead.
+      await new Promise(setImmediate);
+    }
     const offsets = mergeOffsets(checkpoint.offsets, found.offsets);
     const isWhole = kind === 'whole';
     return {
