@@ -76,14 +76,17 @@ test('three brokers choose another leader when one dies', async () => {
   const client = clientOf(cluster.brokers);
   const topics = [{ topic, numPartitions: 1, replicationFactor: 3 }];
   await withAdmin(client, (admin) => admin.createTopics({ topics, waitForLeaders: true }));
-  const leader = await withAdmin(client, async (admin) => {
-    const metadata = await admin.fetchTopicMetadata({ topics: [topic] });
-    return metadata.topics[0]?.partitions[0]?.leader ?? 0;
-  });
+  const leaderFor = (brokers: readonly string[]) =>
+    withAdmin(clientOf(brokers), async (admin) => {
+      const metadata = await admin.fetchTopicMetadata({ topics: [topic] });
+      return metadata.topics[0]?.partitions[0]?.leader ?? 0;
+    });
+  const leader = await leaderFor(cluster.brokers);
   await cluster.node(leader - 1).kill();
-  await expect
-    .poll(() => produce(client, 'after').then(() => true), { timeout: 60_000 })
-    .toBe(true);
+  const others = cluster.brokers.filter((_, index) => index !== leader - 1);
+  const next = () => leaderFor(others).catch(() => leader);
+  await expect.poll(next, { timeout: 60_000 }).not.toBe(leader);
+  await produce(clientOf(others), 'after');
 });
 
 test('a registry gives the same schema the same id under every subject', async () => {
