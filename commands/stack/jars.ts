@@ -88,7 +88,7 @@ export async function fetchJars(name: JarSetName, options: FetchOptions = {}): P
     build: async (folder) => {
       options.onProgress?.(`downloading ${set.what} (once)`);
       await download(set, folder, options);
-      await checkSums(await sumsOf(folder), wanted, set.what);
+      checkSums(await sumsOf(folder), wanted, set.what);
       await unpackArchives(set, folder);
     },
   });
@@ -100,8 +100,11 @@ async function download(set: JarSet, folder: string, options: FetchOptions): Pro
   if (set.libraries.length > 0) {
     await writeFile(path.join(folder, 'pom.xml'), pomOf(set.libraries));
     await maven(options, [
-      ...['-f', path.join(folder, 'pom.xml'), 'dependency:copy-dependencies'],
-      ...['-DincludeScope=runtime', `-DoutputDirectory=${lib}`],
+      '-f',
+      path.join(folder, 'pom.xml'),
+      'dependency:copy-dependencies',
+      '-DincludeScope=runtime',
+      `-DoutputDirectory=${lib}`,
     ]);
   }
   for (const archive of set.archives) {
@@ -150,11 +153,11 @@ async function sumsOf(folder: string): Promise<Readonly<Record<string, string>>>
 }
 
 /** Throws `setup-failed` that names every file that is missing, too much, or not what it should be. */
-export async function checkSums(
+function checkSums(
   found: Readonly<Record<string, string>>,
   wanted: Readonly<Record<string, string>>,
   what: string,
-): Promise<void> {
+): void {
   const names = new Set([...Object.keys(found), ...Object.keys(wanted)]);
   const wrong = [...names].filter((name) => found[name] !== wanted[name]);
   if (wrong.length === 0) return;
