@@ -47,6 +47,15 @@ export interface LogStatus {
   readonly behindBytes: number | null;
   /** Tables whose first load is not finished. */
   readonly loading: readonly string[];
+  /** Tables whose changes are not captured, because the registry does not take their schema. */
+  readonly parked: readonly ParkedStatus[];
+}
+
+export interface ParkedStatus {
+  readonly table: string;
+  /** Position of the first change that is missing. */
+  readonly since: PositionText;
+  readonly reason: string;
 }
 
 export interface SinkStatus {
@@ -138,6 +147,7 @@ async function readLog(config: Config, sourceEnd: Lsn | null): Promise<LogStatus
       loading: Object.entries(progress?.snapshot.tables ?? {}).flatMap(([table, { done }]) =>
         done ? [] : [table],
       ),
+      parked: Object.entries(progress?.parked ?? {}).map(([table, note]) => ({ table, ...note })),
     };
   } finally {
     await log.close();

@@ -23,6 +23,7 @@ test('each stage is a block, each position a line', () => {
       committedAt: '2026-01-02T03:04:05.678Z',
       behindBytes: 0,
       loading: ['public.orders', 'public.events'],
+      parked: [{ table: 'public.stock', since: '', reason: 'rule BACKWARD' }],
     },
     sinks: {
       lake: { epoch: 3, applied: '', appliedLsn: '16/B3700000', behindBytes: 317_512 },
@@ -38,6 +39,7 @@ test('each stage is a block, each position a line', () => {
       watermark   16/B374D848       0 B behind, newest commit 2026-01-02T03:04:05.678Z
       holds       14 tables         1,234,567 records
       first load  2 to go           public.orders, public.events
+      parked      public.stock      rule BACKWARD
     sink lake
       applied     16/B3700000       310.1 KiB behind
     sink other
@@ -58,6 +60,7 @@ test('a stage that cannot be read says why and what to do, beside the others', (
       committedAt: null,
       behindBytes: null,
       loading: [],
+      parked: [],
     },
     sinks: {},
   });

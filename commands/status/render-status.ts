@@ -43,7 +43,7 @@ function sourceLines({ lsn, slot }: SourceStatus): readonly string[] {
 }
 
 function logLines(log: LogStatus): readonly string[] {
-  const { watermarkLsn, behindBytes, committedAt, tables, records, loading } = log;
+  const { watermarkLsn, behindBytes, committedAt, tables, records, loading, parked } = log;
   const newest = committedAt === null ? '' : `, newest commit ${committedAt}`;
   const first =
     loading.length === 0 ? [] : [line('first load', `${loading.length} to go`, loading.join(', '))];
@@ -55,6 +55,7 @@ function logLines(log: LogStatus): readonly string[] {
       `${records.toLocaleString('en-US')} records`,
     ),
     ...first,
+    ...parked.map(({ table, reason }) => line('parked', table, reason)),
   ];
 }
 
