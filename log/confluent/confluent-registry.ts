@@ -1,6 +1,7 @@
 import type { ConfluentRegistryConfig } from '../../runtime/config.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import type { SchemaRegistry, WhenIncompatible } from '../../schemas/registry.ts';
+import { schemaName } from '../../schemas/schema-name.ts';
 import { Compatibility } from './compatibility.ts';
 import { translateRefusal } from './errors.ts';
 import { RegistryClient } from './registry-client.ts';
@@ -171,8 +172,8 @@ class ConfluentRegistry implements SchemaRegistry {
     if (!answer.ok) return null;
     const { schema: text, schemaType = 'AVRO' } = answer.body;
     if (schemaType !== 'AVRO') return `a schema of type ${String(schemaType)}`;
-    const name = fullName(String(text));
-    return name === fullName(schema) ? null : `schema ${name}`;
+    const name = schemaName(String(text));
+    return name === schemaName(schema) ? null : `schema ${name ?? 'that is no Avro'}`;
   }
 
   #idOf(body: Readonly<Record<string, unknown>>, subject: string): number {
@@ -189,17 +190,4 @@ class ConfluentRegistry implements SchemaRegistry {
 function incompatibility(subject: string, problem: string): PipelineError {
   const message = `the new schema of ${subject} is not compatible: ${problem}`;
   return new PipelineError('schema-incompatible', message, { context: { subject } });
-}
-
-/** "app.public.orders.Envelope"; of a schema without a name its type. */
-function fullName(schemaText: string): string {
-  try {
-    const schema: unknown = JSON.parse(schemaText);
-    if (typeof schema === 'string') return schema;
-    const { namespace, name, type } = (schema ?? {}) as Readonly<Record<string, unknown>>;
-    if (typeof name !== 'string') return String(type);
-    return typeof namespace === 'string' && !name.includes('.') ? `${namespace}.${name}` : name;
-  } catch {
-    return 'that is no Avro';
-  }
 }
