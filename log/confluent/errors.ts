@@ -43,7 +43,7 @@ export function translateFailure(url: string, error: unknown): PipelineError {
   if (error instanceof PipelineError) return error;
   const code = codeOf(error);
   const tls =
-    tlsReasons[code] ?? (/^(ERR_SSL_|ERR_TLS_|CERT_|EPROTO)/.test(code) ? code : undefined);
+    tlsReasons[code] ?? (/^(ERR_SSL_|ERR_TLS_|CERT_|EPROTO$)/.test(code) ? code : undefined);
   if (tls !== undefined) {
     return new PipelineError(
       'registry-refused',
@@ -121,5 +121,9 @@ export function shortReason(message: string): string {
 function codeOf(error: unknown): string {
   if (error instanceof AggregateError) return codeOf(error.errors[0]);
   if (!(error instanceof Error)) return '';
-  return 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (code !== 'EPROTO') return code;
+  // The handshake failed on our side; OpenSSL's reason is in the text alone.
+  const [, reason = ''] = /SSL routines:[^:]*:([^:]+):/.exec(error.message) ?? [];
+  return reason === '' ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`;
 }
