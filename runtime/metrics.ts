@@ -42,6 +42,24 @@ export const metricDefinitions = {
     help: 'Transactions in progress at the source that wait on disk.',
     labels: [],
   },
+  captureParked: {
+    type: 'gauge',
+    name: 'tributary_capture_parked_tables',
+    help: 'Tables that are held back because the registry does not take their schema.',
+    labels: [],
+  },
+  captureRegistryWait: {
+    type: 'gauge',
+    name: 'tributary_capture_registry_wait_seconds',
+    help: 'How long a new schema, and the stream with it, has waited for the registry; 0 when none waits.',
+    labels: [],
+  },
+  registryAlerts: {
+    type: 'counter',
+    name: 'tributary_registry_alerts_total',
+    help: 'Schemas registered against the rule of their subject.',
+    labels: [],
+  },
   sinkRecords: {
     type: 'counter',
     name: 'tributary_sink_records_total',

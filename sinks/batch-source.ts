@@ -82,7 +82,7 @@ export class BatchSource {
     this.#options = options;
     this.versions = new TableVersions(log, prefix);
     this.#watermarks = new WatermarkReader({ log, prefix, from });
-    this.#decoder = new RecordDecoder(registry, this.versions);
+    this.#decoder = new RecordDecoder({ registry, prefix, versions: this.versions });
   }
 
   /** The next batch; null when nothing new came within `waitMs`. */

@@ -54,6 +54,15 @@ export interface LogStatus {
   readonly behindBytes: number | null;
   /** Tables whose first load is not finished. */
   readonly loading: readonly string[];
+  /** Tables whose changes are not captured, because the registry does not take their schema. */
+  readonly parked: readonly ParkedStatus[];
+}
+
+export interface ParkedStatus {
+  readonly table: string;
+  /** Position of the first change that is missing. */
+  readonly since: PositionText;
+  readonly reason: string;
 }
 
 export interface SinkStatus {
@@ -180,6 +189,7 @@ async function readLog(log: Log, config: Config, sourceEnd: Lsn | null): Promise
     loading: Object.entries(progress?.snapshot.tables ?? {}).flatMap(([table, { done }]) =>
       done ? [] : [table],
     ),
+    parked: Object.entries(progress?.parked ?? {}).map(([table, note]) => ({ table, ...note })),
   };
 }
 

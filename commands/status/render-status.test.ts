@@ -24,6 +24,7 @@ test('each stage is a block, each position a line', () => {
       watermarkAt: '2026-01-02T03:04:06.000Z',
       behindBytes: 0,
       loading: ['public.orders', 'public.events'],
+      parked: [{ table: 'public.stock', since: '', reason: 'rule BACKWARD' }],
     },
     sinks: {
       lake: {
@@ -62,6 +63,7 @@ test('each stage is a block, each position a line', () => {
       watermark   16/B374D848       0 B behind, newest commit 2026-01-02T03:04:05.678Z, written 2026-01-02T03:04:06.000Z
       holds       14 tables         1,234,567 records
       first load  2 to go           public.orders, public.events
+      parked      public.stock      rule BACKWARD
     sink lake
       applied     16/B3700000       310.1 KiB behind, 1.5 s of commits, newest commit 2026-01-02T03:04:04.178Z
       worker      4711              on one, loads
@@ -88,6 +90,7 @@ test('a stage that cannot be read says why and what to do, beside the others', (
       watermarkAt: null,
       behindBytes: null,
       loading: [],
+      parked: [],
     },
     sinks: {},
     workers: {},

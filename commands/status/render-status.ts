@@ -51,7 +51,8 @@ function sourceLines({ lsn, slot }: SourceStatus): readonly string[] {
 }
 
 function logLines(log: LogStatus): readonly string[] {
-  const { watermarkLsn, behindBytes, committedAt, watermarkAt, tables, records, loading } = log;
+  const { watermarkLsn, behindBytes, committedAt, watermarkAt, tables, records, loading, parked } =
+    log;
   const newest = committedAt === null ? '' : `, newest commit ${committedAt}`;
   const written = watermarkAt === null ? '' : `, written ${watermarkAt}`;
   const first =
@@ -64,6 +65,7 @@ function logLines(log: LogStatus): readonly string[] {
       `${records.toLocaleString('en-US')} records`,
     ),
     ...first,
+    ...parked.map(({ table, reason }) => line('parked', table, reason)),
   ];
 }
 
