@@ -6,7 +6,7 @@ test('every metric is named after the program, in lower case, and ends in its un
     expect(name).toMatch(
       type === 'counter'
         ? /^tributary_[a-z_]+_total$/
-        : /^tributary_[a-z_]+_(bytes|seconds|tables)$/,
+        : /^tributary_[a-z_]+_(bytes|seconds|tables|shares)$/,
     );
   }
 });

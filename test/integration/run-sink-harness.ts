@@ -50,7 +50,8 @@ export async function openSharedLog(): Promise<SharedLog> {
   };
 }
 
-function logAndLake(changeLog: ChangeLog): LogAndLake {
+/** A lake in memory beside a log that somebody writes. */
+export function logAndLake(changeLog: ChangeLog): LogAndLake {
   const lake = new MemoryLake();
   const { log, registry, prefix } = changeLog;
   const load = (options: Partial<RunSinkOptions>, signal: AbortSignal) =>

@@ -1,3 +1,4 @@
+import type { Log } from '../../log/log.ts';
 import { runSink } from '../../sinks/run-sink.ts';
 import { shareOf } from '../../sinks/shares.ts';
 import { MemorySink } from '../../sinks/memory/sink.ts';
@@ -32,13 +33,17 @@ export interface WorkerPlace {
   readonly meeting: Meeting;
   /** For members that meet in a folder. */
   readonly folder: string;
+  /** For members that meet in a topic: a log of their own each; the test's own unless told. */
+  readonly openLog?: () => Promise<Log>;
 }
 
-function membershipOf({ given, meeting, folder }: WorkerPlace, freezer: Freezer): Membership {
+function membershipOf(place: WorkerPlace, freezer: Freezer): Membership {
+  const { given, meeting, folder } = place;
   const { log, prefix } = given.changeLog;
+  const openLog = place.openLog ?? (async () => freezer.log(log));
   return meeting === 'folder'
     ? new FolderMembership(folder, 'lake')
-    : new TopicMembership({ openLog: async () => freezer.log(log), prefix, sink: 'lake' });
+    : new TopicMembership({ openLog, prefix, sink: 'lake' });
 }
 
 export function startWorker(place: WorkerPlace, name: string): TestWorker {
