@@ -6,7 +6,11 @@ import { murmur2 } from '../schemas/murmur2.ts';
  * A lake that only one process can open (DuckDB) has one share, so all of it is consistent.
  */
 
+/** What topics cannot have in their names: tables that a rename leaves in one topic stay in one share. */
+const illegalInTopics = /[^A-Za-z0-9._-]/g;
+
 /** The share (0 .. count − 1) that "schema.table" belongs to: the same for every worker, for ever. */
 export function shareOf(table: string, count: number): number {
-  return (murmur2(Buffer.from(table)) >>> 0) % count;
+  const name = table.replaceAll(illegalInTopics, '_');
+  return (murmur2(Buffer.from(name)) >>> 0) % count;
 }

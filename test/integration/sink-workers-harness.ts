@@ -1,17 +1,22 @@
+import { expect, vi } from 'vitest';
 import type { Log } from '../../log/log.ts';
+import { formatLsn } from '../../schemas/lsn.ts';
+import type { MemoryLake } from '../../sinks/memory/client.ts';
 import { runSink } from '../../sinks/run-sink.ts';
 import { shareOf } from '../../sinks/shares.ts';
 import { MemorySink } from '../../sinks/memory/sink.ts';
 import { FolderMembership } from '../../sinks/workers/folder-membership.ts';
 import type { MemberRecord, Membership } from '../../sinks/workers/membership.ts';
-import { runWorker, type WorkerView } from '../../sinks/workers/run-worker.ts';
+import { runWorker, type WorkerLimits, type WorkerView } from '../../sinks/workers/run-worker.ts';
 import { TopicMembership } from '../../sinks/workers/topic-membership.ts';
+import type { History } from '../conformance/sink-history.ts';
+import type { ChangeLog } from '../support/change-log.ts';
 import { Freezer } from '../support/freezable.ts';
-import type { LogAndLake } from './run-sink-harness.ts';
+import { appendedPositions, lakeAndSource, type LogAndLake } from './run-sink-harness.ts';
 
-const workerLimits = { lookEveryMs: 15, silenceMsMax: 250 };
+const quickLimits: WorkerLimits = { lookEveryMs: 15, silenceMsMax: 250 };
 /** So many that each of the three tables has a share of its own. */
-export const shareCount = 5;
+const shareCount = 5;
 
 export type Meeting = 'topic' | 'folder';
 
@@ -35,6 +40,7 @@ export interface WorkerPlace {
   readonly folder: string;
   /** For members that meet in a topic: a log of their own each; the test's own unless told. */
   readonly openLog?: () => Promise<Log>;
+  readonly limits?: WorkerLimits;
 }
 
 function membershipOf(place: WorkerPlace, freezer: Freezer): Membership {
@@ -100,7 +106,7 @@ export function startWorker(place: WorkerPlace, name: string): TestWorker {
           { signal: load.signal },
         );
       },
-      limits: workerLimits,
+      limits: place.limits ?? quickLimits,
       place: { host: name, pid: 1 },
       observer: {
         onLook: (seen) => void (view = seen),
@@ -113,4 +119,47 @@ export function startWorker(place: WorkerPlace, name: string): TestWorker {
   // A failure is for whoever stops it.
   ended.catch(() => {});
   return worker;
+}
+
+/** Appends transactions `from` to `to`, with a watermark after each. */
+export async function write(
+  changeLog: ChangeLog,
+  history: History,
+  [from, to]: readonly [from: number, to: number],
+) {
+  for (let index = from; index <= to; index += 1) {
+    const floor = history.cuts[index - 1]?.cut ?? '';
+    const { cut, lsn } = history.cuts[index]!;
+    const changes = history.changes.filter(({ seq }) => floor < seq && seq <= cut);
+    await changeLog.write(changes);
+    await changeLog.watermark({ cut, lsn: formatLsn(lsn), full: index % 5 === 0 });
+  }
+}
+
+export const patience = { timeout: 60_000, interval: 5 };
+
+/** Resolves when the lake is at the end of the history, and holds each record once. */
+export async function expectAll(lake: MemoryLake, history: History) {
+  const last = history.cuts.length - 1;
+  await vi.waitUntil(() => appendedPositions(lake).length >= history.changes.length, patience);
+  expect(appendedPositions(lake)).toEqual(history.changes.map(({ seq }) => seq));
+  const places = [...lake.tables.values()].flatMap(({ changes }) =>
+    changes.map(({ change }) => `${change.topic}/${change.partition}/${change.offset}`),
+  );
+  expect(new Set(places).size).toBe(places.length);
+  const found = lakeAndSource(lake, history, last);
+  expect(found.lake).toEqual(found.source);
+}
+
+const loadingOf = (workers: readonly TestWorker[]) =>
+  workers.map((worker) => worker.view()?.loading ?? []);
+export const isDivided = (workers: readonly TestWorker[]) => {
+  const loading = loadingOf(workers);
+  const all = loading.flat();
+  const isEven = loading.every(({ length }) => length >= Math.floor(shareCount / workers.length));
+  return all.length === shareCount && new Set(all).size === shareCount && isEven;
+};
+
+export async function stopAll(workers: readonly TestWorker[]) {
+  await Promise.all(workers.map((worker) => worker.stop()));
 }

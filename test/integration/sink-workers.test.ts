@@ -3,23 +3,20 @@ import os from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { formatLsn } from '../../schemas/lsn.ts';
 import { MemoryLake } from '../../sinks/memory/client.ts';
 import { MemorySink } from '../../sinks/memory/sink.ts';
-import { commandsArbitrary, type History, runHistory } from '../conformance/sink-history.ts';
-import type { ChangeLog } from '../support/change-log.ts';
+import { commandsArbitrary, runHistory } from '../conformance/sink-history.ts';
+import { appendedPositions, openSharedLog, type SharedLog } from './run-sink-harness.ts';
 import {
-  appendedPositions,
-  lakeAndSource,
-  openSharedLog,
-  type SharedLog,
-} from './run-sink-harness.ts';
-import {
+  expectAll,
+  isDivided,
   type Meeting,
-  shareCount,
+  patience,
   startWorker,
+  stopAll,
   type TestWorker,
   type WorkerPlace,
+  write,
 } from './sink-workers-harness.ts';
 
 let shared: SharedLog;
@@ -34,8 +31,6 @@ const [longHistory] = fc
   .map((commands) => runHistory(commands))
   .toSorted((a, b) => b.changes.length - a.changes.length);
 
-const patience = { timeout: 20_000, interval: 5 };
-
 async function withPlace(meeting: Meeting, body: (place: WorkerPlace) => Promise<void>) {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'tributary-members-'));
   try {
@@ -43,47 +38,6 @@ async function withPlace(meeting: Meeting, body: (place: WorkerPlace) => Promise
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-/** Appends transactions `from` to `to`, with a watermark after each. */
-async function write(
-  changeLog: ChangeLog,
-  history: History,
-  [from, to]: readonly [from: number, to: number],
-) {
-  for (let index = from; index <= to; index += 1) {
-    const floor = history.cuts[index - 1]?.cut ?? '';
-    const { cut, lsn } = history.cuts[index]!;
-    const changes = history.changes.filter(({ seq }) => floor < seq && seq <= cut);
-    await changeLog.write(changes);
-    await changeLog.watermark({ cut, lsn: formatLsn(lsn), full: index % 5 === 0 });
-  }
-}
-
-/** Resolves when the lake is at the end of the history, and holds each record once. */
-async function expectAll(lake: MemoryLake, history: History) {
-  const last = history.cuts.length - 1;
-  await vi.waitUntil(() => appendedPositions(lake).length >= history.changes.length, patience);
-  expect(appendedPositions(lake)).toEqual(history.changes.map(({ seq }) => seq));
-  const places = [...lake.tables.values()].flatMap(({ changes }) =>
-    changes.map(({ change }) => `${change.topic}/${change.partition}/${change.offset}`),
-  );
-  expect(new Set(places).size).toBe(places.length);
-  const found = lakeAndSource(lake, history, last);
-  expect(found.lake).toEqual(found.source);
-}
-
-const loadingOf = (workers: readonly TestWorker[]) =>
-  workers.map((worker) => worker.view()?.loading ?? []);
-const isDivided = (workers: readonly TestWorker[]) => {
-  const loading = loadingOf(workers);
-  const all = loading.flat();
-  const isEven = loading.every(({ length }) => length >= Math.floor(shareCount / workers.length));
-  return all.length === shareCount && new Set(all).size === shareCount && isEven;
-};
-
-async function stopAll(workers: readonly TestWorker[]) {
-  await Promise.all(workers.map((worker) => worker.stop()));
 }
 
 describe.each<Meeting>(['topic', 'folder'])('workers that meet in a %s', (meeting) => {
