@@ -16,9 +16,6 @@ import { type PlacedWatermark, WatermarkReader } from './watermarks.ts';
 
 /** Records that are decoded at a stretch: some 50 ms. */
 const decodedMax = 10_000;
-/** Partitions that are read at the same time: each may bring `readBytesMax`. */
-const readsMax = 16;
-
 /** How much is read and applied at once. */
 export interface BatchLimits {
   readonly batchRowsMax: number;
@@ -26,6 +23,8 @@ export interface BatchLimits {
   readonly batchBytesMax: number;
   /** One read of a partition: more would only wait in memory, less costs more calls than bytes. */
   readonly readBytesMax: number;
+  /** Partitions that are read at the same time. */
+  readonly readsMax: number;
 }
 
 export interface BatchSourceOptions {
@@ -181,7 +180,7 @@ export class BatchSource {
         ? missing
         : missing.filter(({ reader }) => isFirst && reader.readUpTo === null);
       if (wanted.length === 0 || signal.aborted) return false;
-      const { readBytesMax } = this.#options.limits;
+      const { readBytesMax, readsMax } = this.#options.limits;
       await Promise.all(
         // Those with the least first: the cut goes as far as the slowest partition.
         wanted

@@ -38,6 +38,7 @@ const defaultSinkLimits: SinkLimits = {
   batchRowsMax: 50_000,
   batchBytesMax: 16 << 20,
   readBytesMax: 256 << 10,
+  readsMax: 16,
   idleWaitMs: 250,
   firstRetryMs: 200,
   longestRetryMs: 10_000,

@@ -14,6 +14,9 @@ import type { MemberRecord } from '../../sinks/workers/membership.ts';
 import { silenceMsMax } from '../../sinks/workers/run-worker.ts';
 import { openLogReader } from '../open-log.ts';
 
+/** How long one record of the log may take to be read. */
+const readWaitMs = 3_000;
+
 /** How far each stage is. A stage that cannot be read has a problem in its place. */
 export interface Status {
   readonly source: Stage<SourceStatus>;
@@ -214,7 +217,7 @@ async function appliedCommit(
   const offset = checkpoint.watermarkOffset - 1;
   const [record] = await log.read(
     { topic: controlTopics(prefix).watermarks, partition: 0, offset },
-    { bytesMax: 1, waitMs: 0, allowTruncated: true },
+    { bytesMax: 1, waitMs: readWaitMs, allowTruncated: true },
   );
   return record?.offset === offset ? commitTime(watermarkOf(record)) : null;
 }
