@@ -60,6 +60,7 @@ async function load(name: string, tools: RoleTools): Promise<void> {
         if (!(await evict(gone))) return;
         tools.logger.warn({ pid: gone.pid }, `${name}: ended the silent process ${gone.pid}`);
       },
+      limits: { giveUpAfterMs: config.retry.during },
       observer: observe.worker,
     },
     { signal },
@@ -128,8 +129,12 @@ function workerObserver(
 ): WorkerObserver {
   const { metrics, logger } = tools;
   let shown: string | null = null;
+  let unseen: string | null = null;
+  let isLoading = false;
   return {
     onLook({ loading, others }) {
+      unseen = null;
+      isLoading = loading.length > 0;
       metrics.set('sinkShares', loading.length, { sink });
       const owners = others.filter(({ claims }) => claims.length > 0);
       const names = owners.map(({ host, pid }) => `process ${pid} on ${host}`);
@@ -152,7 +157,10 @@ function workerObserver(
       logger.warn({ share }, `${error.message}; this process stands by`);
     },
     onUnseen(error) {
-      logger.warn({ kind: error.kind, hint: error.hint }, error.message);
+      if (!isLoading) tools.setHealthy(false);
+      if (unseen !== error.message)
+        logger.warn({ kind: error.kind, hint: error.hint }, error.message);
+      unseen = error.message;
     },
   };
 }

@@ -12,11 +12,17 @@ export interface WorkerLimits {
   readonly lookEveryMs: number;
   /** A worker that did not announce itself for so long has its shares taken over. */
   readonly silenceMsMax: number;
+  /** A worker that loads nothing and cannot see the others for longer ends. */
+  readonly giveUpAfterMs: number;
 }
 
 /** A takeover takes this silence, two looks and the opening of the lake: under 15 s. */
 export const silenceMsMax = 10_000;
-const defaultWorkerLimits: WorkerLimits = { lookEveryMs: 1_000, silenceMsMax };
+const defaultWorkerLimits: WorkerLimits = {
+  lookEveryMs: 1_000,
+  silenceMsMax,
+  giveUpAfterMs: Number.POSITIVE_INFINITY,
+};
 
 export interface LoadShare {
   /** Aborts when the share is to be let go of: finish the batch under way, close the lake. */
@@ -97,6 +103,7 @@ class Worker {
   readonly #fencedUntilMs = new Map<number, number>();
   readonly #failure = new AbortController();
   #beat = 0;
+  #unseenSinceMs: number | null = null;
 
   constructor(options: WorkerOptions, limits: WorkerLimits) {
     this.#options = options;
@@ -128,9 +135,14 @@ class Worker {
       const others = living.filter(({ id }) => id !== this.#id);
       const loading = [...this.#running.keys()].toSorted((a, b) => a - b);
       observer?.onLook?.({ id: this.#id, loading, others });
+      this.#unseenSinceMs = null;
       return hasClaimed;
     } catch (error) {
       if (!(error instanceof PipelineError) || error.policy.retry === 'never') throw error;
+      const nowMs = performance.now();
+      this.#unseenSinceMs ??= nowMs;
+      const isHopeless = nowMs - this.#unseenSinceMs > this.#limits.giveUpAfterMs;
+      if (isHopeless && this.#running.size === 0) throw error;
       observer?.onUnseen?.(error);
       return false;
     }

@@ -14,7 +14,7 @@ import type { ChangeLog } from '../support/change-log.ts';
 import { Freezer } from '../support/freezable.ts';
 import { appendedPositions, lakeAndSource, type LogAndLake } from './run-sink-harness.ts';
 
-const quickLimits: WorkerLimits = { lookEveryMs: 15, silenceMsMax: 250 };
+const quickLimits = { lookEveryMs: 15, silenceMsMax: 250 };
 /** So many that each of the three tables has a share of its own. */
 const shareCount = 5;
 
@@ -31,6 +31,7 @@ export interface TestWorker {
   /** Calls before each batch is applied; the batch waits for what it returns. */
   beforeApply: () => void;
   stop(): Promise<void>;
+  readonly ended: Promise<void>;
 }
 
 export interface WorkerPlace {
@@ -40,7 +41,7 @@ export interface WorkerPlace {
   readonly folder: string;
   /** For members that meet in a topic: a log of their own each; the test's own unless told. */
   readonly openLog?: () => Promise<Log>;
-  readonly limits?: WorkerLimits;
+  readonly limits?: Partial<WorkerLimits>;
 }
 
 function membershipOf(place: WorkerPlace, freezer: Freezer): Membership {
@@ -62,7 +63,7 @@ export function startWorker(place: WorkerPlace, name: string): TestWorker {
   let view: WorkerView | null = null;
   const log = freezer.log(changeLog.log);
   const { registry, prefix } = changeLog;
-  const worker: TestWorker = {
+  const worker: Omit<TestWorker, 'ended'> = {
     freezer,
     fenced,
     gone,
@@ -118,7 +119,7 @@ export function startWorker(place: WorkerPlace, name: string): TestWorker {
   );
   // A failure is for whoever stops it.
   ended.catch(() => {});
-  return worker;
+  return Object.assign(worker, { ended });
 }
 
 /** Appends transactions `from` to `to`, with a watermark after each. */

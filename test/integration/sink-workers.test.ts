@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
@@ -144,4 +144,22 @@ it('a lake that is divided otherwise is refused: a table would have no checkpoin
     kind: 'config-invalid',
     message: "the lake's tables are divided into 4 shares, not 5",
   });
+});
+
+it('a worker that cannot meet the others loads nothing, and ends with the reason after its time', async () => {
+  const file = path.join(os.tmpdir(), `tributary-no-folder-${process.pid}`);
+  await writeFile(file, '');
+  try {
+    const given = await shared.fresh();
+    // A file is where the folder should be.
+    const place: WorkerPlace = { given, meeting: 'folder', folder: file };
+    const worker = startWorker({ ...place, limits: { lookEveryMs: 5, giveUpAfterMs: 50 } }, 'one');
+    await expect(worker.ended).rejects.toMatchObject({
+      kind: 'sink-failed',
+      message: `the workers of sink lake cannot meet in folder ${file}`,
+    });
+    expect(worker.opened).toEqual([]);
+  } finally {
+    await rm(file);
+  }
 });
