@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { Installation } from '../support/installation.ts';
 import { startTestKafka, startTestRegistry } from '../support/kafka.ts';
+import { plainClient, withAdmin } from '../support/kafka-client.ts';
 import {
   createKafkaInstallation,
   type KafkaServers,
@@ -85,6 +86,10 @@ test('PostgreSQL to Kafka to the lake, exactly once, with kill -9 of capture, si
     expect(verified.map(({ table }) => table).toSorted()).toEqual(tables);
     await vi.waitUntil(async () => (await status(shop)).sinks.lake.behindBytes === 0, patience);
     expect((await status(shop)).sinks.lake.behindMs).toBe(0);
+    // Another client than ours finds the topics on the broker.
+    const client = plainClient(servers.kafka.brokers);
+    const topics = await withAdmin(client, (admin) => admin.listTopics());
+    expect(topics).toContain('kafka_shop.public.pgbench_accounts');
   });
   expect(await shop.doubledChanges()).toEqual([]);
   const [places] = await shop.lakeRows(/* sql */ `
