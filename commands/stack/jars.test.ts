@@ -43,10 +43,12 @@ test('an archive is compared before it is unpacked', async () => {
 });
 
 test('the versions that Maven is asked for are pinned', async () => {
-  await fakeMaven('cat $3 >> $TRIBUTARY_CACHE/../pom; exit 1');
+  await fakeMaven(`case "$3" in -f) cat "$4" >> ${dir}/words;; esac; exit 1`);
   for (const name of ['kafka', 'registry', 'connect', 'debezium'] as const)
     await expect(fetchJars(name, { env })).rejects.toThrow(/Maven could not download/);
-  const asked = `${await readFile(path.join(dir, 'words'), 'utf8')}`;
+  const asked = await readFile(path.join(dir, 'words'), 'utf8');
+  for (const artifact of ['kafka_2.13', 'connect-runtime', 'connect-json'])
+    expect(asked).toContain(`<artifactId>${artifact}</artifactId><version>4.3.1</version>`);
   expect(asked).toContain('io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all');
   expect(asked).toContain('io.debezium:debezium-connector-postgres:3.6.3.Final:tar.gz:plugin');
 });

@@ -30,6 +30,8 @@ export interface Stack extends StackAddresses, AsyncDisposable {
 }
 
 const database = 'app';
+/** Later tables of the schema are in it by themselves. */
+export const publicationSql = 'create publication tributary for tables in schema public';
 
 /**
  * Starts PostgreSQL, Kafka and a schema registry on loopback, side by side, and writes the configuration
@@ -153,8 +155,7 @@ async function createDatabase(server: EmbeddedPostgres): Promise<string> {
   });
   await run(database, async (client) => {
     const made = await client.query(`select from pg_publication where pubname = 'tributary'`);
-    if (made.rowCount === 0)
-      await client.query('create publication tributary for tables in schema public');
+    if (made.rowCount === 0) await client.query(publicationSql);
   });
   return version;
 }
