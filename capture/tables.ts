@@ -153,7 +153,7 @@ export class Tables {
       key === null ? null : await registry.register(`${topic}-key`, schemaText(key));
     const value = schemaText(valueSchema(table, prefix));
     const valueSchemaId = await registry.register(`${topic}-value`, value);
-    const buffers = await this.#ensureTopic(topic);
+    const buffers = await this.#ensureTopic(topic, key !== null);
     const version = await this.#history.record({ topic, valueSchemaId, keySchemaId, from, table });
     const transcoder = compileTranscoder({
       table,
@@ -180,11 +180,11 @@ export class Tables {
     return topic;
   }
 
-  async #ensureTopic(topic: string): Promise<readonly PartitionBuffer[]> {
+  async #ensureTopic(topic: string, keyed: boolean): Promise<readonly PartitionBuffer[]> {
     const known = this.#buffers.get(topic);
     if (known !== undefined) return known;
     const { partitions, log } = this.#options;
-    await log.createTopics([{ topic, partitions, compacted: false }]);
+    await log.createTopics([{ topic, partitions, compacted: false, keyed }]);
     return this.#addBuffers(
       topic,
       Array.from({ length: partitions }, () => false),
