@@ -12,6 +12,9 @@ export const errorCodes = {
   requestTimedOut: 7,
   replicaNotAvailable: 9,
   messageTooLarge: 10,
+  coordinatorLoading: 14,
+  coordinatorNotAvailable: 15,
+  notCoordinator: 16,
   topicDenied: 29,
   clusterDenied: 31,
   recordListTooLarge: 18,
@@ -39,6 +42,15 @@ const movedCodes: ReadonlySet<number> = new Set([
 ]);
 
 export const isMoved = (code: number): boolean => movedCodes.has(code);
+
+/** A broker that has just started: nothing was decided either. */
+const startingCodes: ReadonlySet<number> = new Set([
+  errorCodes.coordinatorLoading,
+  errorCodes.coordinatorNotAvailable,
+  errorCodes.notCoordinator,
+]);
+
+export const isStarting = (code: number): boolean => startingCodes.has(code);
 
 interface Meaning {
   readonly kind: ErrorKind;
@@ -251,7 +263,9 @@ function networkReason(
     if (networkReasons[code] !== undefined) return networkReasons[code];
     if (/time(d )?out/i.test(`${name} ${message}`)) return 'it does not answer';
   }
-  const isClosed = chain.some(({ message }) => /closed|hang up|hung up|not connected/i.test(message));
+  const isClosed = chain.some(({ message }) =>
+    /closed|hang up|hung up|not connected/i.test(message),
+  );
   if (!isClosed) return 'the connection failed';
   const guess = hasTls || hasSasl ? '' : ' (it may want TLS or a password: log.tls, log.sasl)';
   return `it closed the connection${guess}`;
