@@ -63,6 +63,8 @@ interface PartitionState {
  */
 export class ProduceQueue {
   readonly #options: ProduceQueueOptions;
+  /** Bytes of records that one batch takes. */
+  readonly #batchRoom: number;
   readonly #partitions = new Map<string, PartitionState>();
   #queue: Piece[] = [];
   /** Under way: they fail with the queue. */
@@ -73,6 +75,7 @@ export class ProduceQueue {
 
   constructor(options: ProduceQueueOptions) {
     this.#options = options;
+    this.#batchRoom = Math.min(batchBytesTarget, options.messageBytesMax) - batchOverheadBytes;
   }
 
   /** Whether nothing was appended yet. */
@@ -132,7 +135,6 @@ export class ProduceQueue {
 
   #split({ topic, records }: PartitionBatch) {
     const { messageBytesMax } = this.#options;
-    const target = Math.min(batchBytesTarget, messageBytesMax) - batchOverheadBytes;
     const found: { readonly records: readonly LogRecord[]; readonly bytes: number }[] = [];
     let [first, bytes] = [0, 0];
     for (const [index, record] of records.entries()) {
@@ -140,7 +142,7 @@ export class ProduceQueue {
       if (size + batchOverheadBytes > messageBytesMax) {
         throw tooLargeError(topic, size + batchOverheadBytes, messageBytesMax);
       }
-      if (bytes > 0 && bytes + size > target) {
+      if (bytes > 0 && bytes + size > this.#batchRoom) {
         found.push({ records: records.slice(first, index), bytes });
         [first, bytes] = [index, 0];
       }
@@ -168,7 +170,7 @@ export class ProduceQueue {
     for (const piece of this.#queue) {
       const { topic, partition, bytes } = piece;
       const group = groups.get(keyOf(piece)) ?? { topic, partition, pieces: [], bytes: 0 };
-      const isFull = group.bytes > 0 && group.bytes + bytes > batchBytesTarget - batchOverheadBytes;
+      const isFull = group.bytes > 0 && group.bytes + bytes > this.#batchRoom;
       // What does not fit ends the request: what comes after it must not overtake it.
       if (isFull || (total > 0 && total + bytes > requestBytesMax)) break;
       group.pieces.push(piece);

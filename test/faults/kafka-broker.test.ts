@@ -1,15 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type KafkaCluster, startKafka } from '../../commands/stack/kafka.ts';
+import type { KafkaCluster } from '../../commands/stack/kafka.ts';
 import { openKafkaLog } from '../../log/kafka/kafka-log.ts';
 import type { TopicDrift } from '../../log/kafka/topic-admin.ts';
 import type { LogRecord } from '../../log/log.ts';
 import type { KafkaLogConfig } from '../../runtime/config.ts';
+import { startTestKafka } from '../support/kafka.ts';
 import { kafkaConfig } from '../support/kafka-config.ts';
 import { ResumingWriter } from '../support/resuming-writer.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
@@ -18,21 +16,18 @@ const clients = ['auto', 'kafkajs', 'platformatic'] as const;
 const partitions = 3;
 const frozenMs = 30_000;
 
-let dir = '';
 let cluster: KafkaCluster;
 let proxy: TcpProxy;
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'tributary-kafka-broker-'));
   proxy = await TcpProxy.listen();
   // Clients are sent on to the proxy, whatever address they begin with.
   const settings = { 'advertised.listeners': `PLAINTEXT://127.0.0.1:${proxy.port}` };
-  cluster = await startKafka({ dir, settings });
+  cluster = await startTestKafka({ settings });
   proxy.forwardTo(Number(cluster.brokers[0]?.split(':')[1]));
 });
 afterAll(async () => {
-  await cluster?.stop();
+  await cluster?.[Symbol.asyncDispose]();
   await proxy?.[Symbol.asyncDispose]();
-  await rm(dir, { recursive: true, force: true });
 });
 
 function configOf(client: (typeof clients)[number], more: object = {}): KafkaLogConfig {
@@ -74,7 +69,7 @@ async function suffer(fault: (writers: readonly ResumingWriter[]) => Promise<voi
     const goals = writers.map(({ acknowledged }) => Math.min(...acknowledged) + more);
     const has = () =>
       writers.every(({ acknowledged }, at) => Math.min(...acknowledged) >= (goals[at] ?? 0));
-    await expect.poll(has, { timeout: 120_000, interval: 50 }).toBe(true);
+    await expect.poll(has, { timeout: 60_000, interval: 50 }).toBe(true);
   };
   try {
     await haveWritten(400)();
@@ -262,5 +257,15 @@ describe.each(clients)('with %s', (client) => {
       message:
         'no broker of Kafka answers: broker 127.0.0.1:1: nothing listens there; broker no-such-host.invalid:9092: the host name is unknown',
     });
+  });
+});
+
+it.each(clients)('names the advertised address that does not answer, with %s', async (client) => {
+  const config = configOf(client);
+  await proxy[Symbol.asyncDispose]();
+  await expect(openKafkaLog({ config })).rejects.toMatchObject({
+    kind: 'log-unreachable',
+    message: `broker ${cluster.brokers[0]} answers, but sends us on to addresses that do not: broker 127.0.0.1:${proxy.port}: nothing listens there`,
+    hint: expect.stringContaining('advertised.listeners'),
   });
 });

@@ -37,8 +37,10 @@ export class TcpProxy implements AsyncDisposable {
     this.#isSwallowing = isOn;
   }
 
+  /** Nothing listens on the port any more. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
+    if (!this.#server.listening) return;
     this.#server.close();
     await once(this.#server, 'close');
   }
