@@ -39,7 +39,11 @@ export class Cluster {
     await this.metadata([]);
     const asked = this.#options.brokers[0];
     const failures = await this.#failuresOf(this.#brokers);
-    if (asked !== undefined && this.#brokers.length > 0 && failures.length === this.#brokers.length) {
+    if (
+      asked !== undefined &&
+      this.#brokers.length > 0 &&
+      failures.length === this.#brokers.length
+    ) {
       const denied = failures.find(({ kind }) => kind !== 'log-unreachable');
       throw denied ?? wrongListenerError(asked, failures);
     }

@@ -251,7 +251,9 @@ function networkReason(
     if (networkReasons[code] !== undefined) return networkReasons[code];
     if (/time(d )?out/i.test(`${name} ${message}`)) return 'it does not answer';
   }
-  const isClosed = chain.some(({ message }) => /closed|hang up|hung up|not connected/i.test(message));
+  const isClosed = chain.some(({ message }) =>
+    /closed|hang up|hung up|not connected/i.test(message),
+  );
   if (!isClosed) return 'the connection failed';
   const guess = hasTls || hasSasl ? '' : ' (it may want TLS or a password: log.tls, log.sasl)';
   return `it closed the connection${guess}`;

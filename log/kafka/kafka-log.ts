@@ -40,7 +40,8 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
   };
   const clients = clientsOf(config, clientOptions);
   const readCluster = clusterOf(clients.reads, config);
-  const writeCluster = clients.reads === clients.writes ? readCluster : clusterOf(clients.writes, config);
+  const writeCluster =
+    clients.reads === clients.writes ? readCluster : clusterOf(clients.writes, config);
   try {
     await readCluster.connect();
     if (writeCluster !== readCluster && options.readOnly !== true) await writeCluster.connect();
@@ -157,7 +158,8 @@ class KafkaLog implements Log {
   async #rangesNow(topics?: readonly string[]) {
     const { topics: found } = await this.#clusters.readCluster.metadata(topics ?? null);
     const prefix = `${this.#config.prefix}.`;
-    const own = topics === undefined ? found.filter(({ topic }) => topic.startsWith(prefix)) : found;
+    const own =
+      topics === undefined ? found.filter(({ topic }) => topic.startsWith(prefix)) : found;
     return this.#reader.topicRanges(own);
   }
 
@@ -181,7 +183,8 @@ class KafkaLog implements Log {
       const moved = [...after].find(([topic, list]) => hasMoved(list, before.get(topic)));
       if (moved === undefined) {
         for (const [topic, list] of after) {
-          for (const [partition, { end }] of list.entries()) writer.expect({ topic, partition }, end);
+          for (const [partition, { end }] of list.entries())
+            writer.expect({ topic, partition }, end);
         }
         this.#isSettled = true;
         return after;

@@ -248,7 +248,9 @@ class PlatformaticLink implements BrokerLink {
     );
     return new Map(
       answer.topics.flatMap(({ name, partitions: found }) =>
-        found.map((one) => [placeKey({ topic: name, partition: one.partitionIndex }), one] as const),
+        found.map(
+          (one) => [placeKey({ topic: name, partition: one.partitionIndex }), one] as const,
+        ),
       ),
     );
   }
@@ -293,8 +295,9 @@ function storedOf(batch: kafka.RecordsBatch): StoredRecord[] {
     timestampMs: firstTimestampMs + Number(timestampDelta),
     key,
     value,
-    headers: headers.map(
-      ([name, bytes]): RecordHeader => [String(name ?? ''), bytes ?? Buffer.alloc(0)],
-    ),
+    headers: headers.map(([name, bytes]): RecordHeader => [
+      String(name ?? ''),
+      bytes ?? Buffer.alloc(0),
+    ]),
   }));
 }

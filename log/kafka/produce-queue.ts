@@ -191,9 +191,7 @@ export class ProduceQueue {
     );
     const identity = await this.#identity;
     const requests = [...Map.groupBy(placed, ({ leader }) => addressText(leader)).values()];
-    const answers = await Promise.allSettled(
-      requests.map((list) => this.#produce(identity, list)),
-    );
+    const answers = await Promise.allSettled(requests.map((list) => this.#produce(identity, list)));
     for (const answer of answers) if (answer.status === 'rejected') throw answer.reason;
     this.#sent = [];
   }

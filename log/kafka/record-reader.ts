@@ -152,7 +152,7 @@ export class RecordReader {
 
   async #lastBetween(place: TopicPartition, from: number, until: number) {
     let last: StoredRecord | undefined;
-    for (let offset = from; offset < until; ) {
+    for (let offset = from; offset < until;) {
       const request = { ...place, offset, bytesMax: fetchBytesMax, waitMs: 0 };
       const { records } = await this.#fetch(request);
       const found = records.filter((record) => record.offset >= offset).at(-1);

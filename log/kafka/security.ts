@@ -60,7 +60,11 @@ async function saslSettings(sasl: SaslConfig, tokens: TokenSource): Promise<Sasl
     const scope = sasl.scope ?? '';
     return { mechanism, token: () => tokens.get({ url, scope, username, password }) };
   }
-  return { mechanism: mechanism as 'plain' | 'scram-sha-256' | 'scram-sha-512', username, password };
+  return {
+    mechanism: mechanism as 'plain' | 'scram-sha-256' | 'scram-sha-512',
+    username,
+    password,
+  };
 }
 
 function missing(field: string): never {
