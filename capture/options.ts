@@ -1,6 +1,5 @@
 import type { Log } from '../log/log.ts';
 import type { SchemaRegistry, WhenIncompatible } from '../schemas/registry.ts';
-import type { SchemaRegistry } from '../schemas/registry.ts';
 import type { Partitioning } from '../schemas/murmur2.ts';
 import type { Lsn } from '../schemas/lsn.ts';
 import type { SnapshotProgress } from './snapshot/chunk-reader.ts';
