@@ -13,6 +13,7 @@ import { ChangeLog } from '../support/change-log.ts';
 
 /** A log file that several tests share, each with topics of its own. */
 export interface SharedLog extends AsyncDisposable {
+  readonly file: string;
   fresh(): Promise<LogAndLake>;
 }
 
@@ -36,6 +37,7 @@ export async function openSharedLog(): Promise<SharedLog> {
   const registry = await openEmbeddedRegistry({ path: file });
   let count = 0;
   return {
+    file,
     fresh: async () => {
       count += 1;
       const changeLog = new ChangeLog(log, registry, `app${count}`);
