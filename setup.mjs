@@ -48,7 +48,9 @@ function main() {
 }
 
 function startWords(words) {
-  const isCommand = words.length > 0 && !words[0].startsWith('-');
+  // Options alone are the demo's; those that ask about the program are its own.
+  const asks = ['--help', '-h', '--version'].includes(words[0]);
+  const isCommand = words.length > 0 && (asks || !words[0].startsWith('-'));
   return [join(root, 'tributary.ts'), ...(isCommand ? [] : ['demo']), ...words];
 }
 

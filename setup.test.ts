@@ -81,6 +81,7 @@ describe('when nothing is to do', () => {
     [['start'], 'tributary.ts demo'],
     [['start', '--', '--stay'], 'tributary.ts demo --stay'],
     [['start', '--seconds', '5'], 'tributary.ts demo --seconds 5'],
+    [['start', '--help'], 'tributary.ts --help'],
     [['start', 'status', '--json'], 'tributary.ts status --json'],
     [['test'], 'node_modules/vitest/vitest.mjs run'],
     [['test', '--', '-t', 'name'], 'node_modules/vitest/vitest.mjs run -t name'],

@@ -9,6 +9,8 @@ const server = [
   'test/faults/**',
 ];
 const models = ['test/models/**/*.test.ts'];
+const setupFiles = ['test/support/property-seed.ts'];
+
 export default defineConfig({
   test: {
     // Most of a server test is waiting, so two files run side by side even on two cores.
@@ -17,6 +19,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          setupFiles,
           include: ['**/*.test.ts'],
           exclude: ['node_modules/**', '.cache/**', 'data/**', 'test/**'],
           testTimeout: 30_000,
@@ -25,13 +28,22 @@ export default defineConfig({
       {
         test: {
           name: 'server',
+          setupFiles,
           include: server.map((folder) => `${folder}/*.test.ts`),
           // Generous, because a loaded machine is slow and the first demo makes its Python environment.
           testTimeout: 450_000,
           hookTimeout: 450_000,
         },
       },
-      { test: { name: 'models', include: models, testTimeout: 600_000, hookTimeout: 600_000 } },
+      {
+        test: {
+          name: 'models',
+          setupFiles,
+          include: models,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+        },
+      },
     ],
   },
 });

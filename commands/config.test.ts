@@ -15,7 +15,7 @@ async function answerOf(...words: string[]): Promise<string> {
   const stdout = new Writable({
     write: (chunk, _encoding, done) => (chunks.push(String(chunk)), done()),
   });
-  const env = { DATABASE_URL: 'postgres://app:open-sesame@db.example/shop' };
+  const env = { DATABASE_URL: 'postgres://app:open-sesame@db.example/shop', SHORT: 'pw1' };
   expect(await runCli(['config', ...words], { stdout, stderr: process.stderr, env })).toBe(0);
   return chunks.join('');
 }
@@ -25,6 +25,21 @@ test('config shows every default and no secret', async () => {
   expect(shown).toContain('url: postgres://app:***@db.example/shop');
   expect(shown).toContain(`path: ${join(folder, 'data', 'log')}`);
   expect(await answerOf('--config', file, '--json')).not.toContain('open-sesame');
+});
+
+test('config shows no secret of Kafka or the registry, however short, from the file or beside it', async () => {
+  const kafka = join(folder, 'kafka.yaml');
+  writeFileSync(join(folder, 'word'), 'from-a-file\n');
+  writeFileSync(
+    kafka,
+    `source: { url: \${DATABASE_URL} }
+log: { type: kafka, tls: {}, sasl: { mechanism: plain, username: app, password: \${SHORT} } }
+registry: { type: confluent, url: "http://localhost:8081", auth: { username: app, password_file: word } }
+`,
+  );
+  const shown = await answerOf('--config', kafka);
+  expect(shown).toContain('username: app');
+  expect(shown).not.toMatch(/pw1|from-a-file/);
 });
 
 test('config --reference prints the reference without any configuration', async () => {

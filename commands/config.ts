@@ -14,10 +14,15 @@ export const configCommand = defineCommand({
   async run(context) {
     if (context.args.reference) return context.print(renderConfigReference());
     const { config } = context.open();
+    const shown = JSON.stringify(config, hideSecrets);
     context.print(
       context.isJson
-        ? JSON.stringify(config)
-        : `# sizes in bytes, times in milliseconds\n${stringify(config).trimEnd()}`,
+        ? shown
+        : `# sizes in bytes, times in milliseconds\n${stringify(JSON.parse(shown)).trimEnd()}`,
     );
   },
 });
+
+/** Secrets of any length; the one inside the source's URL is hidden wherever text is printed. */
+const hideSecrets = (key: string, value: unknown): unknown =>
+  (key === 'password' || key === 'token') && typeof value === 'string' ? '***' : value;

@@ -114,5 +114,8 @@ function whatNext(dir: string, demo: Demo): string {
 function wholeNumber(text: string, name: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number > 0) return number;
-  throw usageError(`--${name} takes a whole number above 0, not "${text}"`, 'npm start -- --help');
+  throw usageError(
+    `--${name} takes a whole number above 0, not "${text}"`,
+    'npm start -- demo --help',
+  );
 }

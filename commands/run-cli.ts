@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { suggestion } from '../runtime/config/fields.ts';
 import { loadConfig, type Environment } from '../runtime/config.ts';
 import { createLogger, isLogLevel } from '../runtime/logger.ts';
-import { createRedact, secretsOfUrl, type Redact } from '../runtime/redact.ts';
+import { createRedact, secretsOfConfig, type Redact } from '../runtime/redact.ts';
 import { renderReport, renderReportJson, reportError } from '../runtime/report-error.ts';
 import { listenForShutdown, type Shutdown } from '../runtime/shutdown.ts';
 import {
@@ -104,7 +104,7 @@ class Invocation implements Disposable {
     const { env, stderr } = this.#streams;
     const named = args.config;
     const config = loadConfig(named ?? env['TRIBUTARY_CONFIG'] ?? 'tributary.yaml', env);
-    this.#redact = createRedact(secretsOfUrl(config.source.url));
+    this.#redact = createRedact(secretsOfConfig(config));
     const wanted = args['log-level'] ?? config.logging.level;
     if (!isLogLevel(wanted))
       throw usageError(`there is no log level "${wanted}"`, 'tributary --help');

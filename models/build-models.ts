@@ -6,7 +6,7 @@ import { type NodeResult, readRunResults, withoutValues } from './dbt-results.ts
 import { type Lake, readLake, readRowCounts } from './lake-tables.ts';
 import type { Mapping } from './mapping.ts';
 import { ensurePythonEnvironment, ownPythonEnv } from './python-environment.ts';
-import { runProcess } from './run-process.ts';
+import { runProcess } from '../runtime/run-process.ts';
 import { generateStaging } from './staging.ts';
 import type { TemplateValue } from './staging/sql-text.ts';
 

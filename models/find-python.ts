@@ -1,5 +1,5 @@
 import { PipelineError } from '../runtime/errors.ts';
-import { runProcess } from './run-process.ts';
+import { runProcess } from '../runtime/run-process.ts';
 
 export interface PythonInterpreter {
   readonly path: string;

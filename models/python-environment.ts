@@ -1,11 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { ensureCachedFolder } from '../runtime/cached-folder.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { findPython, type PythonInterpreter } from './find-python.ts';
-import { runProcess } from './run-process.ts';
+import { runProcess } from '../runtime/run-process.ts';
 
 export interface PythonEnvironment {
   /** The environment's folder. */
@@ -23,16 +23,11 @@ export interface PythonEnvironmentOptions {
 }
 
 const uvVersion = '0.13.9';
-/** How long to wait for another process that is making the same environment, before making it too. */
-const setupWaitMsMax = 15 * 60_000;
-const setupPollMs = 300;
 const reasonLinesMax = 6;
 
 /**
  * Gives the Python environment that dbt runs in, made on first use and kept in the cache folder under the
- * hash of its lock file, so another lock makes another environment. Two processes may ask at once, and
- * one may be killed half-way: an environment is built in a folder of its own and renamed into place when
- * it works, so one that exists is whole. Throws `setup-failed`.
+ * hash of its lock file, so another lock makes another environment. Throws `setup-failed`.
  */
 export async function ensurePythonEnvironment(
   options: PythonEnvironmentOptions,
@@ -45,15 +40,14 @@ export async function ensurePythonEnvironment(
   const hash = createHash('sha256')
     .update(`${uvVersion}\n${process.platform}-${process.arch}\n${lock}`)
     .digest('hex');
-  const cache = path.resolve(env['TRIBUTARY_CACHE'] ?? path.join(options.projectRoot, '.cache'));
-  const target = path.join(cache, `python-${hash.slice(0, 12)}`);
-  if (await works(target)) return environmentAt(target);
-  await mkdir(cache, { recursive: true });
-  await using _lock = await lockSetup(`${target}.lock`, options);
-  if (await works(target)) return environmentAt(target);
-  await removeAbandoned(target);
-  await build({ target, lockPath, options, env });
-  return environmentAt(target);
+  const folder = await ensureCachedFolder({
+    ...options,
+    name: `python-${hash.slice(0, 12)}`,
+    what: 'the Python environment',
+    works,
+    build: (at) => build({ folder: at, lockPath, options, env }),
+  });
+  return environmentAt(folder);
 }
 
 function environmentAt(folder: string): PythonEnvironment {
@@ -70,16 +64,15 @@ async function works(folder: string): Promise<boolean> {
 }
 
 interface BuildInput {
-  readonly target: string;
+  readonly folder: string;
   readonly lockPath: string;
   readonly options: PythonEnvironmentOptions;
   readonly env: NodeJS.ProcessEnv;
 }
 
-async function build({ target, lockPath, options, env }: BuildInput): Promise<void> {
+async function build({ folder, lockPath, options, env }: BuildInput): Promise<void> {
   const say = options.onProgress ?? (() => {});
   const python = await findPython(env);
-  const folder = `${target}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`;
   const run = (step: string, command: string, args: readonly string[]) =>
     runStep(step, {
       command,
@@ -87,20 +80,15 @@ async function build({ target, lockPath, options, env }: BuildInput): Promise<vo
       env,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
-  try {
-    say(`making a Python ${python.version} environment`);
-    await createVenv(python, folder, run);
-    say('installing dbt with its DuckDB and BigQuery adapters (about 600 MB, once)');
-    await installPackages(folder, lockPath, run);
-    await run('starting dbt', pythonOf(folder), [
-      '-c',
-      'import dbt.cli.main, dbt.adapters.duckdb, duckdb',
-    ]);
-    await moveIntoPlace(folder, target);
-    say('the Python environment is ready');
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  say(`making a Python ${python.version} environment`);
+  await createVenv(python, folder, run);
+  say('installing dbt with its DuckDB and BigQuery adapters (about 600 MB, once)');
+  await installPackages(folder, lockPath, run);
+  await run('starting dbt', pythonOf(folder), [
+    '-c',
+    'import dbt.cli.main, dbt.adapters.duckdb, duckdb',
+  ]);
+  say('the Python environment is ready');
 }
 
 type RunStep = (step: string, command: string, args: readonly string[]) => Promise<void>;
@@ -191,77 +179,4 @@ async function runStep(step: string, { command, args, env, signal }: StepCommand
       hint: 'check that Python packages can be installed on this machine, then start again',
     },
   );
-}
-
-/** The loser of a race finds the winner's whole environment in place, and uses that. */
-async function moveIntoPlace(folder: string, target: string): Promise<void> {
-  try {
-    await rename(folder, target);
-  } catch (cause) {
-    if (await works(target)) return;
-    await rm(target, { recursive: true, force: true });
-    await rename(folder, target).catch(() => {
-      throw new PipelineError('setup-failed', `cannot put the Python environment at ${target}`, {
-        cause,
-      });
-    });
-  }
-}
-
-/**
- * Saves two processes the double work; safety does not rest on it but on the rename. So a lock whose
- * owner is dead is simply removed, and one that is held for too long is passed over.
- */
-async function lockSetup(
-  file: string,
-  options: PythonEnvironmentOptions,
-): Promise<AsyncDisposable> {
-  const giveUpAt = Date.now() + setupWaitMsMax;
-  let told = false;
-  for (;;) {
-    options.signal?.throwIfAborted();
-    if (await tryLock(file)) return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
-    const owner = Number(await readFile(file, 'utf8').catch(() => ''));
-    if (!isAlive(owner)) await unlink(file).catch(() => {});
-    else if (Date.now() > giveUpAt) return { [Symbol.asyncDispose]: async () => {} };
-    else if (!told) {
-      options.onProgress?.(`waiting for process ${owner}, which is making the Python environment`);
-      told = true;
-    }
-    await delay(setupPollMs);
-  }
-}
-
-async function tryLock(file: string): Promise<boolean> {
-  const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'EEXIST') return null;
-    throw new PipelineError('setup-failed', `cannot write ${file}`, { cause: error });
-  });
-  if (handle === null) return false;
-  await handle.writeFile(String(process.pid));
-  await handle.close();
-  return true;
-}
-
-/** Folders of processes that were killed while building. */
-async function removeAbandoned(target: string): Promise<void> {
-  const { dir, base } = path.parse(target);
-  for (const name of await readdir(dir)) {
-    const owner = name.startsWith(`${base}.`)
-      ? /\.(\d+)-[0-9a-f]+\.tmp$/.exec(name)?.[1]
-      : undefined;
-    if (owner === undefined || isAlive(Number(owner))) continue;
-    await rm(path.join(dir, name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it lives, but belongs to somebody else.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

@@ -133,6 +133,18 @@ metrics: { port: \${PORT} }
 });
 
 describe('a bad file', () => {
+  test('a secret in plain text, a log on Kafka without a registry, plain without TLS are refused', () => {
+    const message = failureOf(`source: { url: "postgres://app@db.example/shop" }
+log: { type: kafka, sasl: { mechanism: plain, username: app, password: hidden-word } }
+`);
+    expect(message).toMatchInlineSnapshot(`
+      "tributary.yaml:2:14: log.type: a log on Kafka needs a registry; add \`registry: { type: confluent, url: http://localhost:8081 }\`
+      tributary.yaml:2:40: log.sasl.mechanism: plain sends the password unencrypted; add a tls block, or use scram-sha-512 (allow_plain_text: true only for tests)
+      tributary.yaml:2:72: log.sasl.password: is a secret in plain text; give it as \${NAME}, or name a file with it"
+    `);
+    expect(message).not.toContain('hidden-word');
+  });
+
   test('every problem is told at once, with line and column', () => {
     const message = failureOf(`
 source: { url: \${DATABASE_URL}, slot: Shop, tables: ["public.*", "orders"] }

@@ -1,3 +1,5 @@
+import type { Config } from './config.ts';
+
 /** Makes a text safe to show. */
 export type Redact = (text: string) => string;
 
@@ -21,6 +23,15 @@ export function createRedact(secrets: Iterable<string> = []): Redact {
     for (const secret of new Set(spellings)) shown = shown.replaceAll(secret, mask);
     return shown;
   };
+}
+
+/** Everything in a configuration that must never be shown. */
+export function secretsOfConfig({ source, log, registry }: Config): string[] {
+  const sasl = log.type === 'kafka' ? log.sasl?.password : undefined;
+  const auth = registry.type === 'confluent' ? registry.auth : undefined;
+  const address = registry.type === 'confluent' ? secretsOfUrl(registry.url) : [];
+  const given = [sasl, auth?.password, auth?.token].filter((secret) => secret !== undefined);
+  return [...secretsOfUrl(source.url), ...address, ...given];
 }
 
 /** The password inside a URL, as written and decoded: what must never be shown. */

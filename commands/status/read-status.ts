@@ -4,7 +4,7 @@ import { readProgress } from '../../capture/progress.ts';
 import type { Log } from '../../log/log.ts';
 import type { Config, SinkConfig } from '../../runtime/config.ts';
 import { reportError, type ErrorReport } from '../../runtime/report-error.ts';
-import { createRedact, secretsOfUrl } from '../../runtime/redact.ts';
+import { createRedact, secretsOfConfig } from '../../runtime/redact.ts';
 import { controlTopics, type Watermark } from '../../schemas/control.ts';
 import { formatLsn, parseLsn, type Lsn } from '../../schemas/lsn.ts';
 import { parsePosition, type PositionText } from '../../schemas/position.ts';
@@ -71,7 +71,7 @@ export type ReadCheckpoint = (settings: SinkConfig) => Promise<Checkpoint | null
 
 /** Reads every stage that can be read; throws nothing. */
 export async function readStatus(config: Config, readCheckpoint: ReadCheckpoint): Promise<Status> {
-  const redact = createRedact(secretsOfUrl(config.source.url));
+  const redact = createRedact(secretsOfConfig(config));
   const stage = async <T>(read: () => Promise<T>): Promise<Stage<T>> => {
     try {
       return await read();

@@ -101,6 +101,7 @@ class DuckdbSink implements Sink, FileWriter {
       const lake = await this.#begin();
       await evolveTable(lake, evolution, { isTouched: this.#touched.has(version.topic) });
       await recordLayout(lake, evolution.layout, evolution.notes);
+      this.#touched.add(version.topic);
       // With nothing pending the change of shape stands by itself.
       if (!isPending) await this.#commit(lake);
       history.add(evolution.layout);
@@ -215,11 +216,22 @@ class DuckdbSink implements Sink, FileWriter {
     try {
       await work();
     } catch (error) {
-      this.#end ??= isConflict(error) ? fencedError(this.#epoch) : error;
+      this.#end ??= (await this.#takenOver(error)) ?? error;
       await this.#lake?.refuseAll(this.#end);
       this.#forgetPending();
       throw this.#end;
     }
+  }
+
+  /** A conflict is another owner's doing only if the epoch has moved; else the batch is to be tried again. */
+  async #takenOver(error: unknown): Promise<PipelineError | undefined> {
+    const lake = this.#lake;
+    if (lake === null || !isConflict(error)) return undefined;
+    await lake.run('rollback').catch(() => {});
+    return await refuseWhenFenced(lake, this.#epoch).then(
+      () => undefined,
+      (fenced: unknown) => (fenced instanceof PipelineError ? fenced : undefined),
+    );
   }
 
   /** After lending. A borrower that was told to give back may take a moment to let go. */
@@ -273,7 +285,7 @@ class DuckdbSink implements Sink, FileWriter {
   }
 }
 
-/** Two transactions on one row: only another owner writes as well. */
+/** Two transactions on one row or one table. */
 function isConflict(error: unknown): boolean {
   return error instanceof PipelineError && error.context['duckdb'] === 'TransactionContext Error';
 }

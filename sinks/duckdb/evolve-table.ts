@@ -25,8 +25,11 @@ export async function evolveTable(
   if (steps.some(({ kind }) => kind === 'create')) {
     await lake.run(createTableSql(names, layout.columns));
   } else {
-    for (const step of steps) await alter(lake, changesOf(names), withoutConstant(step));
-    if (options.isTouched && steps.length > 0) {
+    for (const step of steps) await alter(lake, changesOf(names), step);
+    // DuckDB refuses to commit an alter of a table whose rows the transaction has changed, and adding a
+    // column with a default counts as that.
+    const fillsRows = steps.some((step) => step.kind === 'add' && step.column.missing !== null);
+    if (steps.length > 0 && (options.isTouched || fillsRows)) {
       await lake.run(rebuildStateSql(names, rebuiltColumns(evolution)));
     } else {
       for (const step of steps) await alter(lake, stateOf(names), step);
@@ -39,14 +42,9 @@ export async function evolveTable(
   await lake.run(viewSql(names, layout));
 }
 
-/** Changes stay as they came: a missing value is filled in nowhere but in the state. */
-function withoutConstant(step: EvolutionStep): EvolutionStep {
-  return step.kind === 'add' ? { ...step, column: { ...step.column, missing: null } } : step;
-}
-
 async function alter(lake: LakeConnection, table: string, step: EvolutionStep): Promise<void> {
   if (step.kind === 'add') {
-    await lake.run(addColumnSql(table, step.column, step.column.missing ?? undefined));
+    await lake.run(addColumnSql(table, step.column));
   } else if (step.kind === 'widen') {
     await lake.run(widenColumnSql(table, step.physical, step.type));
   }

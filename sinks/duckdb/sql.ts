@@ -68,13 +68,8 @@ export interface RebuiltColumn {
   readonly sql: string;
 }
 
-export function addColumnSql(table: string, column: LakeColumn, constant?: string): string {
-  const name = quoteName(column.physical);
-  const add = `alter table ${table} add column ${name} ${column.type}`;
-  if (constant === undefined) return add;
-  // The default fills the rows that exist; rows to come bring their own value.
-  return `${add} default ${constant}; alter table ${table} alter column ${name} drop default`;
-}
+export const addColumnSql = (table: string, { physical, type }: LakeColumn): string =>
+  `alter table ${table} add column ${quoteName(physical)} ${type}`;
 
 export const widenColumnSql = (table: string, physical: string, type: string): string =>
   `alter table ${table} alter column ${quoteName(physical)} type ${type}`;

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { RowImage } from '../../schemas/change.ts';
 import type { ColumnSchema, LogicalType, TableVersion } from '../../schemas/table-schema.ts';
@@ -313,4 +314,67 @@ it('rows of an older version that come after the newer one was evolved read its 
       [2, 7],
     ]);
   });
+});
+
+interface Stage {
+  /** Of each new column: whether rows that exist read a constant. */
+  readonly added: readonly boolean[];
+  readonly widens: boolean;
+  readonly publish: boolean;
+}
+
+const stages = fc.array(
+  fc.record<Stage>({
+    added: fc.array(fc.boolean(), { maxLength: 3 }),
+    widens: fc.boolean(),
+    publish: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 4 },
+);
+
+it('columns come in any number and mix, between cuts and inside a hidden one', async () => {
+  await fc.assert(
+    fc.asyncProperty(stages, async (given) => {
+      await withLake(async ({ evolve, insert, apply, rows, maker }) => {
+        const columns: Record<string, LogicalType | Omit<ColumnSchema, 'name'>> = {
+          id: int4,
+          count: int4,
+        };
+        const constants: (number | null)[] = [];
+        const expected: RowImage[] = [];
+        let version = await evolve({ ...thing, columns });
+        insert(version, [0, 0]);
+        expected.push([0, 0]);
+        await apply();
+        for (const [index, { added, widens, publish }] of [
+          ...given,
+          { added: [], widens: false, publish: true },
+        ].entries()) {
+          for (const hasConstant of added) {
+            const constant = hasConstant ? constants.length : null;
+            columns[`added${constants.length}`] =
+              constant === null ? int4 : withMissing(int4, String(constant));
+            constants.push(constant);
+          }
+          if (widens) columns['count'] = { kind: 'int8' };
+          const isWide = columns['count'] !== int4;
+          const count = (value: number) => (isWide ? BigInt(value) : value);
+          version = await evolve({ ...thing, id: index + 2, columns: { ...columns } });
+          for (const [at, row] of expected.entries()) {
+            const old = [...row, ...constants.slice(row.length - 2)];
+            expected[at] = [row[0]!, count(Number(row[1])), ...old.slice(2)];
+          }
+          const moved = [0, count(index + 1), ...constants.map(() => null)];
+          expected[0] = moved;
+          maker.add(version, { op: 'u', after: moved });
+          const fresh = [index + 1, count(index), ...constants.map((_, at) => at)];
+          expected.push(fresh);
+          insert(version, fresh);
+          await apply({ publish });
+        }
+        expect(await rows(version)).toEqual(expected);
+      });
+    }),
+    { numRuns: 40 },
+  );
 });
