@@ -259,6 +259,7 @@ describe('a table that is parked', () => {
       await scene.load(capture);
       await expectEqual(scene);
       await capture.stop();
+      expect(scene.alerts).toEqual([]);
     }));
 
   test('from the start, for a subject with a foreign schema; with evolve it is taken after all', () =>
@@ -314,6 +315,7 @@ describe('a table that is parked', () => {
         await scene.load(capture);
         await expectEqual(scene, ['items']);
         await capture.stop();
+        expect(scene.alerts).toEqual([]);
       },
       `create table items (id int, note text); alter table items replica identity full;
        insert into items select i % 10, 'n' || i % 10 from generate_series(1, 50) i`,
