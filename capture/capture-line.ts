@@ -10,6 +10,7 @@ import type { CaptureEvent, CaptureLimits, CaptureOptions } from './options.ts';
 import { Pacer, type StreamPoint } from './pacer.ts';
 import type { SqlSession } from './postgres/connection.ts';
 import { ReplicationStream } from './postgres/replication-stream.ts';
+import { ParkWatch } from './park-watch.ts';
 import type { ProgressRecord } from './progress.ts';
 import { PublicationWatch } from './publication-watch.ts';
 import type { ResumePoint } from './resume.ts';
@@ -41,6 +42,7 @@ export class CaptureLine {
   readonly #confirmer: Confirmer;
   readonly #stream: ReplicationStream;
   readonly #watch: PublicationWatch;
+  readonly #parkWatch: ParkWatch;
   readonly #broken = Promise.withResolvers<never>();
   readonly #halt = new AbortController();
   #refreshTimer: NodeJS.Timeout | null = null;
@@ -63,11 +65,17 @@ export class CaptureLine {
     this.#confirmer = this.#makeConfirmer();
     this.#stream = this.#makeStream();
     this.#watch = this.#makeWatch();
+    this.#parkWatch = this.#makeParkWatch();
   }
 
   /** Rejects with the first thing that breaks; never resolves. */
   get broken(): Promise<never> {
     return this.#broken.promise;
+  }
+
+  /** A parked table has another schema. */
+  lookAtParked(): void {
+    this.#parkWatch.look();
   }
 
   /** Ends the line with an error found elsewhere. */
@@ -84,6 +92,7 @@ export class CaptureLine {
     this.#stream.start();
     snapshot.start();
     this.#watch.start();
+    this.#parkWatch.start();
     this.#refreshTimer = setInterval(() => this.#refresh(), limits.statusIntervalMs);
   }
 
@@ -103,6 +112,7 @@ export class CaptureLine {
     if (this.#refreshTimer !== null) clearInterval(this.#refreshTimer);
     await this.#stream.stop();
     await this.#watch.stop();
+    await this.#parkWatch.stop();
     await this.#options.snapshot.stop();
   }
 
@@ -158,12 +168,13 @@ export class CaptureLine {
   }
 
   #progressAt(point: StreamPoint): ProgressRecord {
-    const { resume, snapshot } = this.#options;
+    const { resume, snapshot, tables } = this.#options;
     return {
       ...resume.progress,
       lsn: formatLsn(point.lsn),
       committedAtUs: point.committedAtUs === null ? null : String(point.committedAtUs),
       snapshot: snapshot.state(),
+      parked: tables.parked.state(),
     };
   }
 
@@ -190,6 +201,19 @@ export class CaptureLine {
       publicationOid: resume.publication.oid,
       published: resume.publication.tables,
       intervalMs: limits.tablesCheckMs,
+      logger: options.logger,
+      onFailed: (error) => this.fail(error),
+    });
+  }
+
+  #makeParkWatch(): ParkWatch {
+    const { options, limits, session, tables, snapshot } = this.#options;
+    return new ParkWatch({
+      session,
+      tables,
+      snapshot,
+      publication: options.source.publication,
+      intervalMs: limits.parkedCheckMs,
       logger: options.logger,
       onFailed: (error) => this.fail(error),
     });

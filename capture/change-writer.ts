@@ -203,7 +203,14 @@ export class ChangeWriter implements TransactionConsumer {
     });
     this.#ordinal = 0;
     const frame = this.#current();
-    const route = await tables.routeFor(emission.table, seqOf(frame.seqPrefix, 0));
+    const route = await tables.routeFor(emission, seqOf(frame.seqPrefix, 0));
+    if (route !== null) await this.#writeRows(emission, route, fenceLsn);
+    this.#frame = null;
+    pacer.reached({ cut: this.#cutBefore(fenceLsn), lsn: fenceLsn, committedAtUs: null });
+    await batcher.room();
+  }
+
+  async #writeRows(emission: ChunkEmission, route: TableRoute, fenceLsn: Lsn): Promise<void> {
     for (const change of chunkChanges(emission)) {
       this.#writeChunkChange(change, route, fenceLsn);
       const relieved = this.#relieve();
@@ -211,9 +218,6 @@ export class ChangeWriter implements TransactionConsumer {
       this.#ordinal += 1;
       if (this.#ordinal % chunkTurnRows === 0) await new Promise(setImmediate);
     }
-    this.#frame = null;
-    pacer.reached({ cut: this.#cutBefore(fenceLsn), lsn: fenceLsn, committedAtUs: null });
-    await batcher.room();
   }
 
   #writeChunkChange(change: ChunkChange, route: TableRoute, lsn: Lsn): void {

@@ -1,7 +1,8 @@
 import type { Log } from '../log/log.ts';
 import type { Lsn } from '../schemas/lsn.ts';
-import { tableName, type TableSchema } from '../schemas/table-schema.ts';
+import { tableName } from '../schemas/table-schema.ts';
 import { CaptureLine } from './capture-line.ts';
+import { ParkedTables } from './parked-tables.ts';
 import { openSnapshot } from './open-snapshot.ts';
 import { captureLimitDefaults, type CaptureOptions } from './options.ts';
 import {
@@ -13,7 +14,7 @@ import {
 import { findResumePoint, type ResumePoint } from './resume.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
 import { Spool } from './spool.ts';
-import { Tables } from './tables.ts';
+import { Tables, type TablesOptions } from './tables.ts';
 
 /** `source.connector` and `source.version` of every envelope. */
 const connector = 'postgresql';
@@ -34,6 +35,7 @@ interface Opened {
   readonly log: Log;
   readonly session: SqlSession;
   readonly resume: ResumePoint;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -62,12 +64,21 @@ export async function openCapture(
     signal,
   });
   let snapshot: Snapshot | null = null;
-  const tables = await openTables(options, { log, session, resume }, (table) => {
-    options.logger.warn(`${tableName(table)} was rewritten at the source: reading it again`);
-    snapshot?.request([table]);
-  });
+  let line: CaptureLine | null = null;
+  const tables = await openTables(
+    options,
+    { log, session, resume, signal },
+    {
+      onRewritten: (table) => {
+        options.logger.warn(`${tableName(table)} was rewritten at the source: reading it again`);
+        snapshot?.request([table]);
+      },
+      onParked: (table) => snapshot?.release(table),
+      onParkedChanged: () => line?.lookAtParked(),
+    },
+  );
   snapshot = await openSnapshot({ options, session, resume, tables });
-  const line = new CaptureLine({
+  const opened = new CaptureLine({
     options,
     limits,
     log,
@@ -78,29 +89,44 @@ export async function openCapture(
     tables,
     snapshot,
   });
-  resources.defer(() => line.close());
+  line = opened;
+  resources.defer(() => opened.close());
   const owned = resources.move();
   return {
     startLsn: resume.confirmedLsn,
-    broken: line.broken,
-    start: () => line.start(),
-    drain: () => line.drain(),
+    broken: opened.broken,
+    start: () => opened.start(),
+    drain: () => opened.drain(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
 async function openTables(
   options: CaptureOptions,
-  { log, session, resume }: Opened,
-  onRewritten: (table: TableSchema) => void,
+  { log, session, resume, signal }: Opened,
+  listener: Pick<TablesOptions, 'onRewritten' | 'onParked' | 'onParkedChanged'>,
 ): Promise<Tables> {
+  const { logger, observe = () => undefined } = options;
+  const limits = { ...captureLimitDefaults, ...options.limits };
+  const parked = new ParkedTables(resume.progress.parked);
+  observe({ type: 'parked', tables: parked.size });
   const tables = new Tables({
+    ...listener,
     session,
     log,
     connector,
     version,
-    onRewritten,
+    parked,
+    logger,
+    observe,
+    retry: {
+      firstDelayMs: limits.reconnectDelayMs,
+      longestDelayMs: limits.reconnectDelayMsMax,
+      giveUpAfterMs: limits.giveUpAfterMs,
+      signal,
+    },
     registry: options.registry,
+    incompatible: options.incompatible ?? (() => undefined),
     prefix: options.prefix,
     patterns: options.source.tables,
     partitions: options.partitions ?? partitionsDefault,

@@ -22,7 +22,9 @@ export async function openSnapshot({
   tables,
 }: OpenSnapshotOptions): Promise<Snapshot> {
   const { source, onSnapshot } = options;
-  const wanted = resume.publication.tables.filter((table) => tables.isWanted(table));
+  const wanted = resume.publication.tables.filter(
+    (table) => tables.isWanted(table) && !tables.parked.has(table),
+  );
   const describe = async (table: { schema: string; name: string }): Promise<TableSchema | null> => {
     const publication = await readPublication(session, source.publication);
     const published = publication?.tables.filter((other) => tableName(other) === tableName(table));

@@ -1,5 +1,5 @@
 import type { Log } from '../log/log.ts';
-import type { SchemaRegistry } from '../schemas/registry.ts';
+import type { SchemaRegistry, WhenIncompatible } from '../schemas/registry.ts';
 import type { Lsn } from '../schemas/lsn.ts';
 import type { SnapshotProgress } from './snapshot/chunk-reader.ts';
 import type { TablePatterns } from './postgres/table-patterns.ts';
@@ -12,6 +12,8 @@ export interface CaptureOptions {
   /** Called at each (re)connection: a log that failed once is closed and opened anew. */
   readonly openLog: () => Promise<Log>;
   readonly registry: SchemaRegistry;
+  /** What to do with a table ("schema.table") whose schema the registry finds incompatible; undefined: what the registry is configured to. */
+  readonly incompatible?: (table: string) => WhenIncompatible | undefined;
   /** Folder for in-progress transactions: this capture's own, emptied at start. */
   readonly spoolPath: string;
   /** Partitions of a table's topic when it is created (default 4). */
@@ -49,6 +51,11 @@ export type CaptureEvent =
   /** Bytes of in-progress transactions on disk. */
   | { readonly type: 'spooled'; readonly bytes: number }
   | { readonly type: 'snapshot-finished' }
+  /** The stream is held: the registry is away, and a new schema has to be registered. */
+  | { readonly type: 'registry-waiting'; readonly table: string; readonly waitedMs: number }
+  | { readonly type: 'registry-back' }
+  /** Tables that are held back now. */
+  | { readonly type: 'parked'; readonly tables: number }
   | { readonly type: 'reconnecting'; readonly attempt: number; readonly delayMs: number };
 
 export interface CaptureLimits {
@@ -68,6 +75,8 @@ export interface CaptureLimits {
   readonly statusIntervalMs: number;
   /** How often the publication is looked at for added and removed tables. */
   readonly tablesCheckMs: number;
+  /** How often the registry is asked whether it takes the schemas of parked tables. */
+  readonly parkedCheckMs: number;
   /** How long another reader of the slot may take to go away. */
   readonly slotWaitMs: number;
   readonly reconnectDelayMs: number;
@@ -85,6 +94,7 @@ export const captureLimitDefaults: CaptureLimits = {
   watermarkBytes: 32 << 20,
   statusIntervalMs: 1000,
   tablesCheckMs: 10_000,
+  parkedCheckMs: 30_000,
   slotWaitMs: 30_000,
   reconnectDelayMs: 200,
   reconnectDelayMsMax: 15_000,

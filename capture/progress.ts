@@ -29,6 +29,8 @@ const progressSchema = z.object({
   lsn: lsnText.nullable(),
   committedAtUs: z.string().nullable(),
   snapshot: z.object({ tables: z.record(z.string(), tableSnapshotSchema) }),
+  /** Tables that are held back: their changes since then are not on the log. */
+  parked: z.record(z.string(), z.object({ since: z.string(), reason: z.string() })).optional(),
 });
 
 /** Capture's whole durable state: one record, written after what it vouches for. */

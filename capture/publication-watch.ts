@@ -69,7 +69,7 @@ export class PublicationWatch {
     }
     const added = publication.tables.filter((table) => !this.#known.has(table.oid));
     this.#known = new Set(publication.tables.map((table) => table.oid));
-    const wanted = added.filter((table) => tables.isWanted(table));
+    const wanted = added.filter((table) => tables.isWanted(table) && !tables.parked.has(table));
     if (wanted.length === 0) return;
     const described = await tables.describe(wanted);
     this.#options.snapshot.request(described);

@@ -62,6 +62,14 @@ export class TableHistory {
     return this.#versions.get(topic)?.findLast((version) => version.from <= position);
   }
 
+  /** The topic whose records have this value schema; undefined when none has. */
+  topicOf(valueSchemaId: number): string | undefined {
+    for (const [topic, versions] of this.#versions) {
+      if (versions.some((version) => version.valueSchemaId === valueSchemaId)) return topic;
+    }
+    return undefined;
+  }
+
   #remember(version: TableVersion): void {
     const versions = this.#versions.get(version.topic) ?? [];
     const others = versions.filter((other) => other.from !== version.from);
@@ -88,6 +96,7 @@ function isSameVersion(a: TableVersion, b: TableVersion): boolean {
   return (
     a.valueSchemaId === b.valueSchemaId &&
     a.keySchemaId === b.keySchemaId &&
+    a.schemaDigest === b.schemaDigest &&
     JSON.stringify(a.table) === JSON.stringify(b.table)
   );
 }

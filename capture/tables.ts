@@ -1,29 +1,30 @@
 import type { Log, OffsetRange } from '../log/log.ts';
-import { keySchema, schemaText, valueSchema } from '../schemas/avro.ts';
+import { PipelineError } from '../runtime/errors.ts';
 import type { CatalogType } from '../schemas/catalog.ts';
 import { controlTopics } from '../schemas/control.ts';
 import type { PositionText } from '../schemas/position.ts';
-import type { SchemaRegistry } from '../schemas/registry.ts';
 import { tableName, type TableSchema, type TableVersion } from '../schemas/table-schema.ts';
 import { topicOf, topicsOf } from '../schemas/topic.ts';
 import type { PartitionBuffer } from './batcher.ts';
 import { describeTable, relationOf } from './describe-table.ts';
+import type { ParkedTables } from './parked-tables.ts';
 import type { RelationMessage } from './pgoutput/message.ts';
 import { formatTypes, readTables, readTypes } from './postgres/catalog.ts';
 import { rewritesRows } from './rewrites-rows.ts';
 import type { SqlSession } from './postgres/connection.ts';
 import type { PublishedTable } from './postgres/publication.ts';
 import { compilePatterns, type TablePatterns } from './postgres/table-patterns.ts';
+import { type RegisteredSchemas, SchemaIds, type SchemaIdsOptions } from './schema-ids.ts';
+import type { ChunkEmission } from './snapshot/snapshot.ts';
 import { TableHistory } from './table-history.ts';
 import { compileTranscoder } from './transcode/compile-transcoder.ts';
 import type { Transcoder } from './transcode/transcoder.ts';
 
-export interface TablesOptions {
+export interface TablesOptions extends Omit<SchemaIdsOptions, 'history'> {
   readonly session: SqlSession;
   readonly log: Log;
-  readonly registry: SchemaRegistry;
+  readonly parked: ParkedTables;
   readonly patterns: TablePatterns;
-  readonly prefix: string;
   readonly database: string;
   /** Partitions of a topic that is created now. */
   readonly partitions: number;
@@ -32,6 +33,10 @@ export interface TablesOptions {
   readonly version: string;
   /** A change of the table rewrote rows at the source, without row events. */
   readonly onRewritten: (table: TableSchema) => void;
+  /** A table is held back from now on: reading it would be for nothing. */
+  readonly onParked: (table: TableSchema) => void;
+  /** A parked table has another schema: the registry may take that one. */
+  readonly onParkedChanged: () => void;
 }
 
 /** A table version ready for use: where its records go and what makes them. */
@@ -51,6 +56,7 @@ export class Tables {
   readonly #options: TablesOptions;
   readonly #matches: (name: string) => boolean;
   readonly #history: TableHistory;
+  readonly #schemaIds: SchemaIds;
   /** null: named by the stream, but not wanted. */
   readonly #routes = new Map<number, TableRoute | null>();
   readonly #buffers = new Map<string, readonly PartitionBuffer[]>();
@@ -62,6 +68,12 @@ export class Tables {
     this.#options = options;
     this.#matches = compilePatterns(options.patterns);
     this.#history = new TableHistory(options.log, controlTopics(options.prefix).schemas);
+    this.#schemaIds = new SchemaIds({ ...options, history: this.#history });
+  }
+
+  /** Tables that are held back. */
+  get parked(): ParkedTables {
+    return this.#options.parked;
   }
 
   /** Reads the versions that the log knows, and the topics that it has. */
@@ -122,11 +134,23 @@ export class Tables {
     return described;
   }
 
-  /** The route for rows of exactly this table version, which the stream may not have named (yet). */
-  async routeFor(table: TableSchema, from: PositionText): Promise<TableRoute> {
+  /**
+   * The route for rows of exactly this table version, which the stream may not have named (yet); null
+   * for a table that stays parked.
+   */
+  async routeFor(
+    { table, reopens }: ChunkEmission,
+    from: PositionText,
+  ): Promise<TableRoute | null> {
+    if (this.parked.has(table)) return reopens ? await this.#reopen(table, from) : null;
     const current = this.#routes.get(table.oid);
     if (current && JSON.stringify(current.table) === JSON.stringify(table)) return current;
-    return await this.#routeOf(table, from);
+    return await this.#routeUnlessParked(table, from);
+  }
+
+  /** Whether the registry takes the schemas of a parked table: throws what it says if not. */
+  async accept(table: TableSchema): Promise<RegisteredSchemas> {
+    return await this.#schemaIds.register(table, this.#topicOf(table));
   }
 
   async #define(message: RelationMessage, from: PositionText): Promise<void> {
@@ -135,26 +159,74 @@ export class Tables {
     const types = await this.#typesOf(message);
     const pgTypes = await formatTypes(session, message.columns);
     const described = describeTable(message, { table: table ?? null, types, pgTypes });
+    if (this.parked.has(described)) {
+      this.#routes.set(message.oid, null);
+      this.parked.streamed(described);
+      this.#options.onParkedChanged();
+      return;
+    }
     const current = this.#routes.get(message.oid);
     if (current && JSON.stringify(current.table) === JSON.stringify(described)) return;
     const topic = this.#topicOf(described);
     const before = current?.table ?? this.#history.heldAt(topic, from)?.table;
-    this.#routes.set(message.oid, await this.#routeOf(described, from));
-    if (before !== undefined && rewritesRows(before, described)) {
+    const route = await this.#routeUnlessParked(described, from);
+    this.#routes.set(message.oid, route);
+    if (route !== null && before !== undefined && rewritesRows(before, described)) {
       this.#options.onRewritten(described);
     }
   }
 
+  /** From here on the changes of a parked table are taken again. */
+  async #reopen(table: TableSchema, from: PositionText): Promise<TableRoute | null> {
+    const route = this.parked.mayReopen(table) ? await this.#routeUnlessParked(table, from) : null;
+    if (route === null) {
+      this.parked.refused(tableName(table), null);
+      this.#options.onParked(table);
+      this.#options.onParkedChanged();
+      return null;
+    }
+    // Without the version that the stream has, a change must bring its Relation message first.
+    if (this.parked.release(table)) this.#routes.set(table.oid, route);
+    else this.#routes.delete(table.oid);
+    this.#options.observe({ type: 'parked', tables: this.parked.size });
+    return route;
+  }
+
+  /** Null when the registry does not take the schema and the table is to be held back for it. */
+  async #routeUnlessParked(table: TableSchema, from: PositionText): Promise<TableRoute | null> {
+    try {
+      return await this.#routeOf(table, from);
+    } catch (error) {
+      if (!(error instanceof PipelineError) || error.kind !== 'schema-incompatible') throw error;
+      if (!this.parked.has(table)) this.#park(table, { since: from, reason: error.message });
+      return null;
+    }
+  }
+
+  #park(table: TableSchema, note: { readonly since: PositionText; readonly reason: string }): void {
+    this.parked.park(table, note);
+    this.#routes.set(table.oid, null);
+    this.#options.logger.error(
+      `${tableName(table)} is parked, its changes from position ${note.since} on are not captured: ${note.reason}; once the registry takes the schema, or registry.tables says evolve, the table is read again`,
+    );
+    this.#options.observe({ type: 'parked', tables: this.parked.size });
+    this.#options.onParked(table);
+  }
+
   async #routeOf(table: TableSchema, from: PositionText): Promise<TableRoute> {
-    const { registry, prefix, database, connector, version: connectorVersion } = this.#options;
+    const { prefix, database, connector, version: connectorVersion } = this.#options;
     const topic = this.#topicOf(table);
-    const key = keySchema(table, prefix);
-    const keySchemaId =
-      key === null ? null : await registry.register(`${topic}-key`, schemaText(key));
-    const value = schemaText(valueSchema(table, prefix));
-    const valueSchemaId = await registry.register(`${topic}-value`, value);
+    const ids = await this.#schemaIds.of(table, topic, from);
+    const { keySchemaId, valueSchemaId, schemaDigest } = ids;
     const buffers = await this.#ensureTopic(topic);
-    const version = await this.#history.record({ topic, valueSchemaId, keySchemaId, from, table });
+    const version = await this.#history.record({
+      topic,
+      valueSchemaId,
+      keySchemaId,
+      schemaDigest,
+      from,
+      table,
+    });
     const transcoder = compileTranscoder({
       table,
       prefix,

@@ -1,8 +1,9 @@
 import type { CaptureEvent, CaptureOptions } from '../capture/options.ts';
+import { compilePatterns } from '../capture/postgres/table-patterns.ts';
 import { runCapture } from '../capture/run-capture.ts';
 import type { Config } from '../runtime/config.ts';
 import { formatSize } from '../runtime/config/quantity.ts';
-import type { SchemaRegistry } from '../schemas/registry.ts';
+import type { SchemaRegistry, WhenIncompatible } from '../schemas/registry.ts';
 import { defineCommand } from './command.ts';
 import { openLog, openRegistry } from './open-log.ts';
 import { runRole, type RoleTools } from './supervise/run-role.ts';
@@ -20,7 +21,10 @@ export const captureCommand = defineCommand({
 
 async function capture(tools: RoleTools): Promise<void> {
   const { config, logger, signal } = tools;
-  const registry = await openRegistry(config);
+  const registry = await openRegistry(config, (message) => {
+    logger.warn(message);
+    tools.metrics.add('registryAlerts', 1);
+  });
   try {
     const options = captureOptions(config, registry);
     await runCapture({ ...options, logger, observe: observer(tools) }, { signal });
@@ -41,6 +45,7 @@ export function captureOptions(
     partitions: log.partitions,
     spoolPath: block.spool,
     registry,
+    incompatible: incompatiblePolicy(config),
     openLog: () => openLog(config),
     limits: {
       batchBytesMax: block.batch.size,
@@ -53,6 +58,15 @@ export function captureOptions(
       giveUpAfterMs: retry.during,
     },
   };
+}
+
+/** What the configuration says of a table whose schema the registry finds incompatible. */
+function incompatiblePolicy({ registry }: Config): (table: string) => WhenIncompatible | undefined {
+  if (registry.type !== 'confluent') return () => undefined;
+  const rules = Object.entries(registry.tables).map(([pattern, policy]) => {
+    return { matches: compilePatterns([pattern]), policy };
+  });
+  return (table) => rules.find(({ matches }) => matches(table))?.policy ?? registry.incompatible;
 }
 
 const microsecondsPerSecond = 1_000_000;
@@ -91,6 +105,15 @@ function observer(tools: RoleTools): (event: CaptureEvent) => void {
       case 'reconnecting':
         tools.setHealthy(false);
         return metrics.add('retries', 1, { role: 'capture' });
+      case 'registry-waiting':
+        tools.setHealthy(false);
+        metrics.set('captureRegistryWait', event.waitedMs / 1_000);
+        return metrics.add('retries', 1, { role: 'capture' });
+      case 'registry-back':
+        tools.setHealthy(true);
+        return metrics.set('captureRegistryWait', 0);
+      case 'parked':
+        return metrics.set('captureParked', event.tables);
       case 'snapshot-finished':
         return tools.logger.info('every table is read');
     }

@@ -11,13 +11,15 @@ export interface LoadOptions {
   readonly settings: SinkConfig;
   readonly sink: Sink;
   readonly pause: SinkPause;
+  /** Which of the sink's tables to load; all unless told. */
+  readonly wants?: (table: string) => boolean;
   readonly observer: Required<Pick<SinkObserver, 'onRetry'>> & SinkObserver;
   readonly signal: AbortSignal;
 }
 
 /** Loads the configured log into a sink until the signal; waits for the log that capture makes. */
 export async function loadSink(options: LoadOptions): Promise<void> {
-  const { config, settings, signal, observer } = options;
+  const { config, settings, signal, observer, wants = () => true } = options;
   await using resources = new AsyncDisposableStack();
   const { first, longest, during } = config.retry;
   const reader = await retry(() => openLogReader(config), {
@@ -31,12 +33,13 @@ export async function loadSink(options: LoadOptions): Promise<void> {
   if (reader === undefined) return;
   const log = resources.adopt(reader, (opened) => opened.close());
   const registry = resources.adopt(await openRegistry(config), (opened) => opened.close());
+  const isConfigured = compilePatterns(settings.tables);
   await runSink(
     {
       log,
       registry,
       prefix: config.log.prefix,
-      wants: compilePatterns(settings.tables),
+      wants: (table) => isConfigured(table) && wants(table),
       limits: {
         batchBytesMax: settings.batch.size,
         batchRowsMax: settings.batch.rows,

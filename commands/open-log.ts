@@ -31,9 +31,12 @@ export async function openLogReader({ log }: Config): Promise<Log> {
     : openEmbeddedLog({ path: embeddedLogFile(log.path), readOnly: true });
 }
 
-/** Opens the registry that the configuration names. */
-export async function openRegistry({ log, registry }: Config): Promise<SchemaRegistry> {
-  if (registry.type === 'confluent') return openConfluentRegistry({ config: registry });
+/** Opens the registry that the configuration names. `onAlert` is told what a person should look at. */
+export async function openRegistry(
+  { log, registry }: Config,
+  onAlert: (message: string) => void = () => undefined,
+): Promise<SchemaRegistry> {
+  if (registry.type === 'confluent') return openConfluentRegistry({ config: registry, onAlert });
   if (log.type === 'embedded') return openEmbeddedRegistry({ path: embeddedLogFile(log.path) });
   throw new PipelineError('config-invalid', 'a log on Kafka needs a registry of type confluent');
 }

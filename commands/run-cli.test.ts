@@ -150,7 +150,8 @@ describe('help', () => {
 
       ────
       Loads the log into one of the configured lakes, each cut in one transaction, from where the
-      lake stopped. Ctrl-C finishes the batch under way.
+      lake stopped. Several of one sink share its tables, or stand by where one process must have the
+      lake, and take over within 15 s. Ctrl-C finishes the batch under way.
 
       Usage: tributary sink <name> [options]
 
@@ -183,9 +184,10 @@ describe('help', () => {
       Example: tributary models build --full-refresh
 
       ────
-      Shows how far each stage is: the write-ahead log of the source, what is confirmed to it, the
-      newest watermark of the log, what each lake has applied. A stage that cannot be read is named,
-      and its exit code is given.
+      Shows how far each stage is behind the one before, in bytes and in time: the write-ahead log of
+      the source, what is confirmed to it, the newest watermark of the log, what each lake has applied,
+      and which processes load it or stand by. A stage that cannot be read is named, and its exit code
+      is given.
 
       Usage: tributary status [options]
 

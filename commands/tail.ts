@@ -69,7 +69,7 @@ async function* changesOf(options: ChangesOptions): AsyncGenerator<Change | Dead
   const { prefix } = config.log;
   const versions = new TableVersions(log, prefix);
   await versions.refresh();
-  const decoder = new RecordDecoder(registry, versions);
+  const decoder = new RecordDecoder({ registry, versions, prefix });
   for await (const records of followTopic({ ...options, prefix })) {
     // A version is on the log before its first record.
     await versions.refresh();

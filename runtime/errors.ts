@@ -46,6 +46,26 @@ export const errorPolicies = {
   },
   'log-conflict': { retry: 'never', exit: 4, hint: 'only one capture may write to a log' },
   'schema-rejected': { retry: 'never', exit: 4, hint: 'see the registry policy of the table' },
+  'schema-incompatible': {
+    retry: 'never',
+    exit: 4,
+    hint: 'set registry.tables or registry.incompatible to evolve, or relax the compatibility of the subject',
+  },
+  'schema-unknown': {
+    retry: 'never',
+    exit: 4,
+    hint: 'the registry must be the one that capture registers with, with all that it held: restore it',
+  },
+  'registry-unreachable': {
+    retry: 'backoff',
+    exit: 4,
+    hint: 'check that the registry runs at registry.url; new schemas wait for it, known ones go on',
+  },
+  'registry-refused': {
+    retry: 'never',
+    exit: 4,
+    hint: 'check registry.url, registry.auth and registry.tls',
+  },
   'sink-locked': {
     retry: 'backoff',
     exit: 5,

@@ -4,7 +4,9 @@ import { createMetrics, metricDefinitions, serveMetrics } from './metrics.ts';
 test('every metric is named after the program, in lower case, and ends in its unit', () => {
   for (const { name, type } of Object.values(metricDefinitions)) {
     expect(name).toMatch(
-      type === 'counter' ? /^tributary_[a-z_]+_total$/ : /^tributary_[a-z_]+_(bytes|seconds)$/,
+      type === 'counter'
+        ? /^tributary_[a-z_]+_total$/
+        : /^tributary_[a-z_]+_(bytes|seconds|tables|shares)$/,
     );
   }
 });

@@ -42,6 +42,24 @@ export const metricDefinitions = {
     help: 'Transactions in progress at the source that wait on disk.',
     labels: [],
   },
+  captureParked: {
+    type: 'gauge',
+    name: 'tributary_capture_parked_tables',
+    help: 'Tables that are held back because the registry does not take their schema.',
+    labels: [],
+  },
+  captureRegistryWait: {
+    type: 'gauge',
+    name: 'tributary_capture_registry_wait_seconds',
+    help: 'How long a new schema, and the stream with it, has waited for the registry; 0 when none waits.',
+    labels: [],
+  },
+  registryAlerts: {
+    type: 'counter',
+    name: 'tributary_registry_alerts_total',
+    help: 'Schemas registered against the rule of their subject.',
+    labels: [],
+  },
   sinkRecords: {
     type: 'counter',
     name: 'tributary_sink_records_total',
@@ -58,6 +76,24 @@ export const metricDefinitions = {
     type: 'gauge',
     name: 'tributary_sink_commit_to_lake_seconds',
     help: 'Age of the newest source commit when it became visible in the lake.',
+    labels: ['sink'],
+  },
+  sinkBehind: {
+    type: 'gauge',
+    name: 'tributary_sink_behind_log_bytes',
+    help: "Write-ahead log between the lake and the log's newest watermark.",
+    labels: ['sink'],
+  },
+  sinkShares: {
+    type: 'gauge',
+    name: 'tributary_sink_shares',
+    help: 'Shares of the lake that this process loads; 0 = it stands by.',
+    labels: ['sink'],
+  },
+  sinkTakeovers: {
+    type: 'counter',
+    name: 'tributary_sink_takeovers_total',
+    help: 'Other processes of the sink that this one saw die or fall silent.',
     labels: ['sink'],
   },
   retries: {

@@ -12,11 +12,13 @@ export const headerExact = 'tributary.exact';
 /** The same for `before` of an update under REPLICA IDENTITY FULL. */
 export const headerExactBefore = 'tributary.exact.before';
 
-/** Topics that capture keeps beside the tables' own. All have one partition and JSON values. */
+/** Topics beside the tables' own. All have one partition and JSON values. */
 export const controlTopics = (prefix: string) => ({
   progress: `${prefix}.tributary.progress`,
   watermarks: `${prefix}.tributary.watermarks`,
   schemas: `${prefix}.tributary.schemas`,
+  /** Which sink processes live and what they load; written by the sinks that share a lake. */
+  members: `${prefix}.tributary.members`,
 });
 
 /**

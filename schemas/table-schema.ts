@@ -69,6 +69,8 @@ export interface TableVersion {
   /** Registry ids of the value schema and (null without a key) the key schema. */
   readonly valueSchemaId: number;
   readonly keySchemaId: number | null;
+  /** SHA-256 of the schema texts that the ids stand for; versions before 0.2 lack it. */
+  readonly schemaDigest?: string;
   /** The version holds for records of this id from this position on. */
   readonly from: PositionText;
   readonly table: TableSchema;

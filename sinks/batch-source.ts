@@ -14,6 +14,8 @@ import type { Checkpoint } from './sink.ts';
 import { TableVersions } from './table-versions.ts';
 import { type PlacedWatermark, WatermarkReader } from './watermarks.ts';
 
+/** Records that are decoded at a stretch: some 50 ms. */
+const decodedMax = 10_000;
 /** How much is read and applied at once. */
 export interface BatchLimits {
   readonly batchRowsMax: number;
@@ -21,6 +23,8 @@ export interface BatchLimits {
   readonly batchBytesMax: number;
   /** One read of a partition: more would only wait in memory, less costs more calls than bytes. */
   readonly readBytesMax: number;
+  /** Partitions that are read at the same time. */
+  readonly readsMax: number;
 }
 
 export interface BatchSourceOptions {
@@ -77,7 +81,7 @@ export class BatchSource {
     this.#options = options;
     this.versions = new TableVersions(log, prefix);
     this.#watermarks = new WatermarkReader({ log, prefix, from });
-    this.#decoder = new RecordDecoder(registry, this.versions);
+    this.#decoder = new RecordDecoder({ registry, prefix, versions: this.versions });
   }
 
   /** The next batch; null when nothing new came within `waitMs`. */
@@ -88,9 +92,15 @@ export class BatchSource {
       ({ cut, publish }) =>
         cut < checkpoint.applied || (cut === checkpoint.applied && !(isHidden && publish)),
     );
+    if (this.#watermarks.pending.length === 0) return null;
     await this.versions.refresh();
     const target = await this.#chooseTarget(request);
     return target === null || signal.aborted ? null : this.#collect(target, checkpoint);
+  }
+
+  /** The newest watermark that was read, whether applied or not; null before the first. */
+  get newestWatermark(): Watermark | null {
+    return this.#watermarks.newest;
   }
 
   /** Forgets what is below the checkpoint: it is applied. */
@@ -170,9 +180,13 @@ export class BatchSource {
         ? missing
         : missing.filter(({ reader }) => isFirst && reader.readUpTo === null);
       if (wanted.length === 0 || signal.aborted) return false;
-      const { readBytesMax } = this.#options.limits;
+      const { readBytesMax, readsMax } = this.#options.limits;
       await Promise.all(
-        wanted.map(({ reader, end }) => reader.readTowards(end, readBytesMax, signal)),
+        // Those with the least first: the cut goes as far as the slowest partition.
+        wanted
+          .toSorted((a, b) => a.reader.bytes - b.reader.bytes)
+          .slice(0, readsMax)
+          .map(({ reader, end }) => reader.readTowards(end, readBytesMax, signal)),
       );
     }
   }
@@ -182,11 +196,15 @@ export class BatchSource {
     const found = this.#sort(target, checkpoint);
     const changes: Change[] = [];
     const deadLetters: DeadLetter[] = [];
-    await this.#decoder.decode(
-      found.taken,
-      (change) => changes.push(change),
-      (letter) => deadLetters.push(letter),
-    );
+    for (let from = 0; from < found.taken.length; from += decodedMax) {
+      await this.#decoder.decode(
+        found.taken.slice(from, from + decodedMax),
+        (change) => changes.push(change),
+        (letter) => deadLetters.push(letter),
+      );
+      // Decoding is synchronous: let timers and signals have their turn, or others take us for dead.
+      await new Promise(setImmediate);
+    }
     const offsets = mergeOffsets(checkpoint.offsets, found.offsets);
     const isWhole = kind === 'whole';
     return {

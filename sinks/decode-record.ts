@@ -1,5 +1,6 @@
 import type { StoredRecord, TopicPartition } from '../log/log.ts';
 import { PipelineError } from '../runtime/errors.ts';
+import { avroNamespace } from '../schemas/avro-names.ts';
 import { compileDecoder, type EnvelopeDecoder, frameSchemaId } from '../schemas/avro-decoder.ts';
 import {
   type Change,
@@ -11,6 +12,7 @@ import {
 import { headerExact, headerExactBefore, headerSeq, headerUnchanged } from '../schemas/control.ts';
 import { parsePosition, type PositionText, positionTextLength } from '../schemas/position.ts';
 import type { SchemaRegistry } from '../schemas/registry.ts';
+import { schemaName } from '../schemas/schema-name.ts';
 import type { TableVersion } from '../schemas/table-schema.ts';
 import type { TableVersions } from './table-versions.ts';
 
@@ -45,21 +47,29 @@ function headerOf(record: StoredRecord, name: string): Buffer | undefined {
   return undefined;
 }
 
+export interface RecordDecoderOptions {
+  readonly registry: SchemaRegistry;
+  readonly versions: TableVersions;
+  /** Prefix of the topics, with which the names of their schemas begin. */
+  readonly prefix: string;
+}
+
 /** Turns records into changes, with one decoder for each table version, compiled when first met. */
 export class RecordDecoder {
-  readonly #registry: SchemaRegistry;
-  readonly #versions: TableVersions;
+  readonly #options: RecordDecoderOptions;
   readonly #decoders = new Map<TableVersion, EnvelopeDecoder>();
+  /** What is wrong with ids that are not those of a table, by topic and id. */
+  readonly #strangers = new Map<string, string>();
 
-  constructor(registry: SchemaRegistry, versions: TableVersions) {
-    this.#registry = registry;
-    this.#versions = versions;
+  constructor(options: RecordDecoderOptions) {
+    this.#options = options;
   }
 
   /**
    * Gives each record's change to `onChange` or, for what cannot be decoded, a dead letter to
-   * `onDeadLetter`; tombstones are neither. Throws `log-corrupt` when a record's table version or
-   * schema is not on the log: then it is not the record that is wrong.
+   * `onDeadLetter`; tombstones are neither. Throws `log-corrupt` when a record has the table's schema but
+   * no version on the log, `schema-unknown` when the registry lacks what a version names: then it is not
+   * the record that is wrong. Throws `registry-unreachable` while that has to say which it is.
    */
   async decode(
     records: readonly PlacedRecord[],
@@ -70,9 +80,12 @@ export class RecordDecoder {
       const { record, seq } = placed;
       if (record.value === null && seq !== null) continue;
       try {
-        const { version, value } = this.#versionOf(placed);
+        const { id, value, version } = this.#versionOf(placed);
+        if (version === undefined) throw await this.#stranger(placed, id);
         const decoder = this.#decoders.get(version) ?? (await this.#compile(version));
-        onChange(toChange(placed, { version, decoder, value }));
+        const change = toChange(placed, { version, decoder, value });
+        if (change.op !== 't') checkKey(record.key, version);
+        onChange(change);
       } catch (error) {
         if (!(error instanceof PipelineError) || error.kind !== 'value-invalid') throw error;
         onDeadLetter(deadLetter(placed, error.message));
@@ -80,26 +93,75 @@ export class RecordDecoder {
     }
   }
 
-  #versionOf({ topic, partition, record, seq }: PlacedRecord) {
+  #versionOf({ topic, record, seq }: PlacedRecord) {
     if (record.value === null || seq === null) {
       throw new PipelineError('value-invalid', `the record has no ${headerSeq} header`);
     }
     const id = frameSchemaId(record.value);
-    const version = this.#versions.find(topic, id, seq);
-    if (version !== undefined) return { version, value: record.value };
+    const version = this.#options.versions.find(topic, id, seq);
+    return { id, value: record.value, version };
+  }
+
+  /** Why a record has a schema id that no version of its table has. */
+  async #stranger(placed: PlacedRecord, id: number): Promise<PipelineError> {
+    const key = `${placed.topic}#${id}`;
+    const reason = this.#strangers.get(key) ?? (await this.#reasonAgainst(placed, id));
+    if (this.#strangers.size < strangersMax) this.#strangers.set(key, reason);
+    return new PipelineError('value-invalid', reason);
+  }
+
+  async #reasonAgainst({ topic, partition, record }: PlacedRecord, id: number): Promise<string> {
+    const { registry, versions } = this.#options;
+    const unknown = `its schema id ${id} is not in the registry`;
+    if (id < 0) return unknown;
+    let text: string;
+    try {
+      text = await registry.schemaText(id);
+    } catch (error) {
+      if (!(error instanceof PipelineError) || error.kind !== 'schema-unknown') throw error;
+      return unknown;
+    }
+    const name = schemaName(text);
+    if (!versions.of(topic).some((version) => name === this.#nameOf(version))) {
+      return `its schema id ${id} is ${name ?? 'no Avro schema'}, which is not the table's`;
+    }
     const place = `offset ${record.offset} of ${topic}/${partition}`;
-    throw new PipelineError(
-      'log-corrupt',
-      `no table version has schema id ${id}, used at ${place}`,
-    );
+    const message = `no table version has schema id ${id}, used at ${place}`;
+    throw new PipelineError('log-corrupt', message);
+  }
+
+  #nameOf({ table }: TableVersion): string {
+    return `${avroNamespace(this.#options.prefix, table.schema, table.name)}.Envelope`;
   }
 
   async #compile(version: TableVersion): Promise<EnvelopeDecoder> {
-    const text = await this.#registry.schemaText(version.valueSchemaId);
+    const id = version.valueSchemaId;
+    const text = await this.#options.registry.schemaText(id);
+    const name = schemaName(text);
+    if (name !== this.#nameOf(version)) {
+      const message = `schema ${id} is ${this.#nameOf(version)} on the log, but ${name ?? 'no Avro'} in the registry`;
+      throw new PipelineError('schema-unknown', message, { context: { id } });
+    }
     const decoder = compileDecoder(JSON.parse(text) as object, version.table);
     this.#decoders.set(version, decoder);
     return decoder;
   }
+}
+
+/** Reasons that are remembered; asking the registry again would give the same. */
+const strangersMax = 1000;
+
+/** A key that capture did not write shows that the record is not capture's, whatever its value says. */
+function checkKey(key: Buffer | null, { keySchemaId }: TableVersion): void {
+  if (keySchemaId === null) {
+    if (key === null) return;
+    throw new PipelineError('value-invalid', 'it has a key, but its table has none');
+  }
+  if (key === null)
+    throw new PipelineError('value-invalid', 'it has no key, but its table has one');
+  const id = frameSchemaId(key);
+  if (id === keySchemaId) return;
+  throw new PipelineError('value-invalid', `its key has schema id ${id}, not ${keySchemaId}`);
 }
 
 interface DecodeContext {

@@ -185,6 +185,6 @@ function applyAll(content: MemoryContent, changes: readonly Change[]): void {
 
 function rowsOf(content: MemoryContent, table: TableSchema): readonly string[] {
   const lake = new MemoryLake();
-  lake.content = content;
+  lake.share(0).content = content;
   return sortedIdentities(lake.rows({ table }).map((row) => row.image));
 }

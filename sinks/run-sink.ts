@@ -1,6 +1,8 @@
 import type { Log } from '../log/log.ts';
 import type { PipelineError } from '../runtime/errors.ts';
 import { retry } from '../runtime/retry.ts';
+import type { Watermark } from '../schemas/control.ts';
+import { parseLsn } from '../schemas/lsn.ts';
 import type { PositionText } from '../schemas/position.ts';
 import type { SchemaRegistry } from '../schemas/registry.ts';
 import { type BatchLimits, BatchSource, type LogBatch } from './batch-source.ts';
@@ -36,6 +38,7 @@ const defaultSinkLimits: SinkLimits = {
   batchRowsMax: 50_000,
   batchBytesMax: 16 << 20,
   readBytesMax: 256 << 10,
+  readsMax: 16,
   idleWaitMs: 250,
   firstRetryMs: 200,
   longestRetryMs: 10_000,
@@ -58,6 +61,8 @@ export interface BatchReport {
   readonly durationMs: number;
   /** From the commit of the newest change to now; null when there was none. */
   readonly lagMs: number | null;
+  /** Between the batch's cut and the newest watermark of the log that was read. */
+  readonly behindBytes: number;
 }
 
 export interface SinkObserver {
@@ -150,13 +155,17 @@ class BatchLoader {
         if (!this.#evolved.has(version)) await sink.evolve(version);
         this.#evolved.add(version);
       }
-      if (step.batch !== null) await this.#apply(step.batch, batch);
+      if (step.batch !== null) await this.#apply(step.batch, batch, source.newestWatermark);
       checkpoint = step.checkpoint;
     }
     return checkpoint;
   }
 
-  async #apply(applied: SinkBatch, { recordCount, bytes }: LogBatch): Promise<void> {
+  async #apply(
+    applied: SinkBatch,
+    { recordCount, bytes }: LogBatch,
+    newest: Watermark | null,
+  ): Promise<void> {
     const { sink, observer, clock = Date.now } = this.#options;
     const startedMs = performance.now();
     await sink.apply(applied);
@@ -168,6 +177,11 @@ class BatchLoader {
       bytes,
       durationMs: performance.now() - startedMs,
       lagMs: committedAtUs === null ? null : clock() - Number(committedAtUs) / 1000,
+      behindBytes: newest === null ? 0 : lsnDistance(applied.cut.lsn, newest.lsn),
     });
   }
+}
+
+function lsnDistance(from: string, to: string): number {
+  return Math.max(0, Number(parseLsn(to) - parseLsn(from)));
 }

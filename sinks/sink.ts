@@ -10,6 +10,7 @@ import type { TableSchema, TableVersion } from '../schemas/table-schema.ts';
  * and its checkpoint become visible together or not at all; a batch whose cut is not published stays
  * invisible to readers until a published one follows, and may be lost with the process: it is given
  * again. Ownership: `open` raises the epoch; from then on the owner before it fails with `sink-fenced`.
+ * A lake whose tables are divided into shares has one sink, checkpoint and epoch a share, of one worker.
  * Duplicates: the caller drops what is not above the checkpoint, so a sink never searches for them.
  */
 export interface Sink {

@@ -5,6 +5,8 @@ import type { PositionText } from '../schemas/position.ts';
 import type { TableVersion } from '../schemas/table-schema.ts';
 
 const readBytesMax = 1 << 20;
+/** How long records that the log has may take to be read. */
+const readTimeoutMs = 3_000;
 
 /**
  * The table versions of `<prefix>.tributary.schemas`. One object stands for one version for as long as
@@ -26,16 +28,18 @@ export class TableVersions {
    * that covers it, so after this every record below a watermark read earlier has its version.
    */
   async refresh(): Promise<void> {
-    for (;;) {
+    // A read that finds nothing at once may come too early, over a network: the end tells.
+    const end = (await this.#log.ranges([this.#topic])).get(this.#topic)?.[0]?.end ?? 0;
+    while (this.#offset < end) {
       const records = await this.#log.read(
         { topic: this.#topic, partition: 0, offset: this.#offset },
-        { bytesMax: readBytesMax, waitMs: 0, allowTruncated: true },
+        { bytesMax: readBytesMax, waitMs: readTimeoutMs, allowTruncated: true },
       );
       for (const { offset, value } of records) {
         this.#offset = offset + 1;
         if (value !== null) this.#remember(this.#parse(value, offset));
       }
-      if (records.length === 0) return;
+      if (records.length === 0) throw this.#unread(end);
     }
   }
 
@@ -65,6 +69,13 @@ export class TableVersions {
       version.topic,
       [...others, version].toSorted((a, b) => (a.from < b.from ? -1 : 1)),
     );
+  }
+
+  #unread(end: number): PipelineError {
+    const message = `topic ${this.#topic} ends at offset ${end} and gave nothing from ${this.#offset} on for ${readTimeoutMs / 1000} s`;
+    return new PipelineError('log-unwritable', message, {
+      hint: 'the log answers slowly; it is read again by itself',
+    });
   }
 
   #parse(value: Buffer, offset: number): TableVersion {

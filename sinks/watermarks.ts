@@ -44,6 +44,7 @@ export class WatermarkReader {
   /** Null until a full watermark gives all of them. */
   #ends: Offsets | null = null;
   #pending: PlacedWatermark[] = [];
+  #newest: Watermark | null = null;
 
   constructor({ log, prefix, from }: WatermarkReaderOptions) {
     this.#log = log;
@@ -51,6 +52,10 @@ export class WatermarkReader {
     this.#firstOffset = from.watermarkOffset;
     this.#firstEnds = from.offsets;
     this.#offset = Math.max(0, from.watermarkOffset - lookBackMax);
+  }
+
+  get newest(): Watermark | null {
+    return this.#newest;
   }
 
   get pending(): readonly PlacedWatermark[] {
@@ -90,6 +95,7 @@ export class WatermarkReader {
     this.#offset = offset + 1;
     if (value === null) return;
     const watermark = this.#parse(value, offset);
+    this.#newest = watermark;
     if (this.#ends === null && !watermark.full) return;
     this.#ends = mergeOffsets(this.#ends ?? {}, watermark.ends);
     if (offset < this.#firstOffset) return;

@@ -114,6 +114,11 @@ export class ChunkReader {
     const session = (this.#session ??= await this.#open());
     if (progress.outdated) await this.#describe(progress);
     if (progress.done) return;
+    if (progress.mustReopen) {
+      core.begin(progress, { kind: 'reopen', table: progress.table });
+      await this.#fence(session, []);
+      return;
+    }
     if (progress.hasKey && progress.storage === null) await this.#measure(session, progress);
     else if (!progress.hasKey) await this.#waitForWriters(session, progress);
     if (this.#sizedFor !== progress) this.#size = new ChunkSize(this.#options.limits);

@@ -115,8 +115,13 @@ class FencedSnapshot implements Snapshot {
     return this.#core.ceiling();
   }
 
-  request(tables: readonly TableSchema[]): void {
-    this.#core.request(tables);
+  request(tables: readonly TableSchema[], options?: { readonly reopen: boolean }): void {
+    this.#core.request(tables, options);
+    this.#reader.wake();
+  }
+
+  release(table: TableSchema): void {
+    this.#core.release(table);
     this.#reader.wake();
   }
 

@@ -26,8 +26,14 @@ export interface SnapshotCoreOptions {
   readonly rules?: SnapshotRules;
 }
 
+/** No chunk: the fence at which a table that was held back begins anew. */
+interface ReopenPlan {
+  readonly kind: 'reopen';
+  readonly table: TableSchema;
+}
+
 interface ChunkInFlight {
-  readonly plan: ChunkPlan;
+  readonly plan: ChunkPlan | ReopenPlan;
   readonly progress: TableProgress;
   readonly memory: ChunkMemory;
   readonly spool: ChangeSpool;
@@ -99,18 +105,24 @@ export class SnapshotCore {
   }
 
   /** Tables to read (again) from the start. */
-  request(tables: readonly TableSchema[]): void {
+  request(tables: readonly TableSchema[], { reopen } = { reopen: false }): void {
     for (const table of tables) {
       const name = tableName(table);
-      const progress = this.#tables.get(name);
-      if (progress === undefined) {
-        this.#tables.set(name, new TableProgress(table));
-        continue;
-      }
+      const progress = this.#tables.get(name) ?? new TableProgress(table);
+      this.#tables.set(name, progress);
       if (this.#chunk?.progress === progress) this.abandon();
       progress.describe(table);
       progress.restart();
+      progress.mustReopen ||= reopen;
     }
+    this.#index();
+  }
+
+  /** Reads the table no more, until it is requested. */
+  release(table: TableSchema): void {
+    const name = tableName(table);
+    if (this.#chunk !== null && this.#chunk.progress === this.#tables.get(name)) this.abandon();
+    this.#tables.delete(name);
     this.#index();
   }
 
@@ -198,7 +210,7 @@ export class SnapshotCore {
   }
 
   /** Rule 1: remembering begins, before the chunk's snapshot is taken. */
-  begin(progress: TableProgress, plan: ChunkPlan): void {
+  begin(progress: TableProgress, plan: ChunkPlan | ReopenPlan): void {
     assert(this.#chunk === null, 'one chunk at a time');
     this.#chunk = {
       plan,
@@ -254,8 +266,7 @@ export class SnapshotCore {
     this.#chunk = null;
     this.#problem ??= chunk.spool.overflow;
     if (chunk.stale || chunk.life !== chunk.progress.life || this.#problem !== null) return null;
-    const emission =
-      chunk.plan.kind === 'whole' ? this.#emitWhole(chunk) : this.#emitKeyed(chunk, chunk.plan);
+    const emission = this.#emit(chunk, chunk.plan);
     chunk.progress.settle();
     this.#emissionCount += 1;
     return emission;
@@ -281,11 +292,29 @@ export class SnapshotCore {
     for (const effect of effectsOf(change)) chunk.memory.observe(change.xid, effect);
   }
 
+  #emit(chunk: ChunkInFlight, plan: ChunkInFlight['plan']): ChunkEmission {
+    switch (plan.kind) {
+      case 'whole':
+        return this.#emitWhole(chunk);
+      case 'reopen':
+        return this.#emitReopening(chunk);
+      default:
+        return this.#emitKeyed(chunk, plan);
+    }
+  }
+
+  /** What the log has of the table ends here: the reading begins after it, when all writers until now have ended. */
+  #emitReopening({ progress, plan: { table } }: ChunkInFlight): ChunkEmission {
+    progress.mustReopen = false;
+    const truncateFirst = this.#options.hasRecords(table);
+    return { table, truncateFirst, rows: [], reopens: true, again: [] };
+  }
+
   #emitWhole(chunk: ChunkInFlight): ChunkEmission {
     const { plan, progress, rows } = chunk;
     progress.readWhole(rows.length);
     const truncateFirst = this.#options.hasRecords(plan.table);
-    return { table: plan.table, truncateFirst, rows, again: chunk.spool.take() };
+    return { table: plan.table, truncateFirst, rows, reopens: false, again: chunk.spool.take() };
   }
 
   #emitKeyed(chunk: ChunkInFlight, plan: ChunkPlan & { kind: 'range' | 'keys' }): ChunkEmission {
@@ -298,7 +327,8 @@ export class SnapshotCore {
     );
     for (const key of decision.settled) progress.settled(key);
     if (plan.kind === 'range') progress.readTo(plan.to, rows.length);
-    return { table: plan.table, truncateFirst: false, rows: decision.rows, again: [] };
+    const { table } = plan;
+    return { table, truncateFirst: false, rows: decision.rows, reopens: false, again: [] };
   }
 }
 

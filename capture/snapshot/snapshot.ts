@@ -38,6 +38,8 @@ export interface ChunkEmission {
   readonly truncateFirst: boolean;
   /** Rows as the chunk read them, overlaid where streamed transactions had set columns. */
   readonly rows: readonly TupleBytes[];
+  /** The fence from which on the changes of a table that was held back are taken again; it has no rows. */
+  readonly reopens: boolean;
   /** A table without a key: changes of transactions that the chunk's snapshot did not see, to emit once more after the rows. */
   readonly again: readonly StreamedChange[];
 }
@@ -97,8 +99,13 @@ export interface Snapshot {
    * not confirmed must be observed again.
    */
   confirmCeiling(): Lsn | null;
-  /** Tables to read (again) from the start: a table added, a re-snapshot on demand. */
-  request(tables: readonly TableSchema[]): void;
+  /**
+   * Tables to read (again) from the start: a table added, a re-snapshot on demand. `reopen`: the log lacks
+   * changes of them, deletes too, so a fence comes first at which everything on the log is truncated.
+   */
+  request(tables: readonly TableSchema[], options?: { readonly reopen: boolean }): void;
+  /** Reads the table no more, until it is requested: its rows are not wanted. */
+  release(table: TableSchema): void;
   /** Stops the reader; waits for its query to end. */
   stop(): Promise<void>;
 }

@@ -16,6 +16,8 @@ export class TableProgress {
   #rowsRead = 0;
   #storage: string | null = null;
   #done = false;
+  /** The log lacks changes of the table: a fence that truncates it comes before everything else. */
+  mustReopen = false;
   /** Whether a keyless table has been read. */
   #wholeRead = false;
   #life = 0;
@@ -123,6 +125,7 @@ export class TableProgress {
 
   /** True once nothing is left to read; then the table is done. */
   settle(): boolean {
+    if (this.mustReopen) return false;
     const isRead = this.hasKey ? this.isRangeRead && this.#repair.size === 0 : this.#wholeRead;
     if (isRead) this.finish();
     return this.#done;

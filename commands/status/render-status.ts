@@ -1,5 +1,12 @@
-import { formatSize } from '../../runtime/config/quantity.ts';
-import type { LogStatus, SinkStatus, SourceStatus, Stage, Status } from './read-status.ts';
+import { formatDuration, formatSize } from '../../runtime/config/quantity.ts';
+import type {
+  LogStatus,
+  SinkStatus,
+  SourceStatus,
+  Stage,
+  Status,
+  WorkerStatus,
+} from './read-status.ts';
 
 const labelWidth = 12;
 const lsnWidth = 18;
@@ -9,9 +16,10 @@ export function renderStatus(status: Status): string {
   return [
     ...block('source', status.source, sourceLines),
     ...block('log', status.log, logLines),
-    ...Object.entries(status.sinks).flatMap(([name, sink]) =>
-      block(`sink ${name}`, sink, sinkLines),
-    ),
+    ...Object.entries(status.sinks).flatMap(([name, sink]) => [
+      ...block(`sink ${name}`, sink, sinkLines),
+      ...(status.workers[name] ?? []).map(workerLine),
+    ]),
   ].join('\n');
 }
 
@@ -43,23 +51,41 @@ function sourceLines({ lsn, slot }: SourceStatus): readonly string[] {
 }
 
 function logLines(log: LogStatus): readonly string[] {
-  const { watermarkLsn, behindBytes, committedAt, tables, records, loading } = log;
+  const { watermarkLsn, behindBytes, committedAt, watermarkAt, tables, records, loading, parked } =
+    log;
   const newest = committedAt === null ? '' : `, newest commit ${committedAt}`;
+  const written = watermarkAt === null ? '' : `, written ${watermarkAt}`;
   const first =
     loading.length === 0 ? [] : [line('first load', `${loading.length} to go`, loading.join(', '))];
   return [
-    line('watermark', watermarkLsn ?? 'none', `${behind(behindBytes)}${newest}`),
+    line('watermark', watermarkLsn ?? 'none', `${behind(behindBytes)}${newest}${written}`),
     line(
       'holds',
       tables === 1 ? '1 table' : `${tables} tables`,
       `${records.toLocaleString('en-US')} records`,
     ),
     ...first,
+    ...parked.map(({ table, reason }) => line('parked', table, reason)),
   ];
 }
 
-function sinkLines({ appliedLsn, behindBytes, epoch }: SinkStatus): readonly string[] {
-  return [line('applied', appliedLsn, epoch === 0 ? 'nothing is loaded yet' : behind(behindBytes))];
+function sinkLines(sink: SinkStatus): readonly string[] {
+  const { appliedLsn, behindBytes, behindMs, committedAt, epoch } = sink;
+  if (epoch === 0) return [line('applied', appliedLsn, 'nothing is loaded yet')];
+  const time = behindMs === null ? '' : `, ${formatDuration(Math.round(behindMs))} of commits`;
+  const newest = committedAt === null ? '' : `, newest commit ${committedAt}`;
+  return [line('applied', appliedLsn, `${behind(behindBytes)}${time}${newest}`)];
+}
+
+function workerLine({ host, pid, state, shares, seenMsAgo }: WorkerStatus): string {
+  const ago = formatDuration(Math.round(seenMsAgo));
+  const texts: Record<WorkerStatus['state'], string> = {
+    loading: shares.length === 1 ? 'loads' : `loads ${shares.length} shares`,
+    standby: 'stands by',
+    silent: `silent for ${ago}: another takes over`,
+    ended: 'has ended',
+  };
+  return line('worker', String(pid), `on ${host}, ${texts[state]}`);
 }
 
 const behind = (bytes: number | null): string =>

@@ -47,7 +47,10 @@ class EmbeddedRegistry implements SchemaRegistry {
     const select = /* sql */ `select schema_text from schemas where id = ?`;
     const row = translated(this.#path, () => this.#database.prepare(select).get(id));
     if (row === undefined) {
-      throw new PipelineError('log-corrupt', `schema ${id} is not in the registry ${this.#path}`);
+      throw new PipelineError(
+        'schema-unknown',
+        `schema ${id} is not in the registry ${this.#path}`,
+      );
     }
     const text = String(row['schema_text']);
     this.#texts.set(id, text);

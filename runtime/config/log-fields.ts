@@ -184,6 +184,17 @@ export const confluentRegistrySchema = z.strictObject({
     example: 'park',
     default: 'evolve',
   }),
+  tables: z
+    .record(
+      z.string(),
+      choice(['evolve', 'park'], {
+        description:
+          'In place of `incompatible` for the tables that the name is of: schema.table, * for any; the first one that fits counts.',
+        example: 'park',
+        default: 'evolve',
+      }),
+    )
+    .default({}),
   timeout: duration({
     description: 'Longest wait for an answer.',
     example: '5 s',

@@ -36,6 +36,8 @@ export interface DuckdbSinkOptions extends Omit<LakeOptions, 'isReadOnly'> {
   readonly path: string;
   /** How long to wait for a borrower that does not let go of the file after its time. */
   readonly reopenMsMax?: number;
+  /** Another process says that it owns the lake: then waiting for the file is in vain. */
+  readonly isReplaced?: () => boolean;
   readonly onStep?: (step: DuckdbSinkStep) => void;
 }
 
@@ -240,13 +242,18 @@ class DuckdbSink implements Sink, FileWriter {
     for (;;) {
       try {
         this.#lake = await openLake(this.#options.path, this.#options);
+        await refuseWhenFenced(this.#lake, this.#epoch);
         await this.#lake.takeOver(this);
         return;
       } catch (error) {
+        // Taken over while it was lent: this process must not keep the file from the new owner.
+        await this.#lake?.close();
+        this.#lake = null;
         const isLocked = error instanceof PipelineError && error.kind === 'sink-locked';
-        if (!isLocked || performance.now() > deadline) {
-          this.#end = error;
-          throw error;
+        const isReplaced = isLocked && this.#options.isReplaced?.() === true;
+        if (!isLocked || isReplaced || performance.now() > deadline) {
+          this.#end = isReplaced ? fencedError(this.#epoch) : error;
+          throw this.#end;
         }
         await setTimeout(reopenPauseMs);
       }

@@ -106,14 +106,3 @@ export class LeaseFolder {
 }
 
 let requestCount = 0;
-
-/** A process of that id runs on this machine. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // It runs, but is another user's.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}

@@ -2,10 +2,11 @@ import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { PipelineError } from '../../runtime/errors.ts';
 import type { PositionText } from '../../schemas/position.ts';
+import { isAlive } from '../process-state.ts';
 import type { SinkPause } from '../run-sink.ts';
 import { openLake } from './client.ts';
 import { holderPid, lockedError } from './errors.ts';
-import { isAlive, LeaseFolder, type LeaseRequest } from './lease-folder.ts';
+import { LeaseFolder, type LeaseRequest } from './lease-folder.ts';
 
 /*
  * DuckDB lets one process have a file. The sink's process is its owner; another process that wants it
@@ -27,7 +28,10 @@ export interface LeaseOwnerOptions {
 }
 
 /** The owner's side: what the sink asks between batches and runs while its lake is lent. */
-export interface LeaseOwner extends SinkPause, Disposable {}
+export interface LeaseOwner extends SinkPause, Disposable {
+  /** Another living process says that it owns the lake. */
+  hasRival(): boolean;
+}
 
 /** Announces this process as the owner of the lake until it is disposed. */
 export function createLeaseOwner(path: string, options: LeaseOwnerOptions = {}): LeaseOwner {
@@ -53,6 +57,9 @@ export function createLeaseOwner(path: string, options: LeaseOwnerOptions = {}):
       folder.writeGrant({ id: request.id, applied });
       await settled(folder, request, leaseMsMax);
       folder.remove(request.id);
+    },
+    hasRival: () => {
+      return folder.owners(silenceMsMax).some((pid) => pid !== process.pid && isAlive(pid));
     },
     [Symbol.dispose]: () => {
       clearInterval(heartbeat);

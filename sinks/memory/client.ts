@@ -38,18 +38,44 @@ export interface MemoryContent {
   deadLetters: DeadLetter[];
 }
 
+/** A set of tables with a checkpoint and an owner of its own. */
+export interface MemoryShare {
+  /** The newest owner. */
+  epoch: number;
+  content: MemoryContent;
+}
+
 /**
  * The lake of the memory sink, outside of any sink so that it survives one: what a file or a warehouse
  * is to the others. `content` is what readers see; a sink replaces it whole when a cut is published.
  */
 export class MemoryLake {
-  /** The newest owner. */
-  epoch = 0;
-  content: MemoryContent = { checkpoint: null, tables: new Map(), watermarks: [], deadLetters: [] };
+  /** Into how many shares its tables are divided; for ever, once it is opened. */
+  shareCount: number | null = null;
+  readonly #shares = new Map<number, MemoryShare>();
+
+  /** One share of the lake; a lake that is not divided has the one. */
+  share(share: number): MemoryShare {
+    const known = this.#shares.get(share);
+    if (known !== undefined) return known;
+    const content = { checkpoint: null, tables: new Map(), watermarks: [], deadLetters: [] };
+    const made: MemoryShare = { epoch: 0, content };
+    this.#shares.set(share, made);
+    return made;
+  }
+
+  get content(): MemoryContent {
+    return this.share(0).content;
+  }
+
+  /** All tables by name, whatever share they belong to. */
+  get tables(): ReadonlyMap<string, MemoryTable> {
+    return new Map([...this.#shares.values()].flatMap(({ content }) => [...content.tables]));
+  }
 
   /** Live rows of a table (view `T`) in its column order; none for an unknown table. */
   rows(version: Pick<TableVersion, 'table'>): readonly (StateRow & { readonly image: RowImage })[] {
-    const table = this.content.tables.get(`${version.table.schema}.${version.table.name}`);
+    const table = this.tables.get(`${version.table.schema}.${version.table.name}`);
     if (table === undefined) return [];
     const rows = version.table.key.length === 0 ? table.bag : [...table.state.values()];
     return rows

@@ -365,7 +365,9 @@ describe('the embedded registry', () => {
     await expect(registry.register('a-value', '{')).rejects.toMatchObject({
       kind: 'schema-rejected',
     });
-    await expect(registry.schemaText(99)).rejects.toMatchObject({ kind: 'log-corrupt' });
+    await expect(registry.schemaText(99)).rejects.toMatchObject({
+      kind: 'schema-unknown',
+    });
     await registry.close();
   });
 });

@@ -120,11 +120,16 @@ it('an owner that was replaced while it lent changes nothing any more', async ()
     await zombie.open(),
     async (transaction) => transaction < 5,
   );
-  await zombie.lend(async () => {
+  const lending = zombie.lend(async () => {
     const successor = createDuckdbSink({ path: folder.path });
     await loadBank(successor, await successor.open(), async (transaction) => transaction < 9);
     await successor.close();
   });
+  await expect(lending).rejects.toMatchObject({ kind: 'sink-fenced' });
+  // It does not keep the file from the new owner either.
+  await using borrower = new DuckdbProcess('borrow', folder.path);
+  await borrower.line(/^borrowed directly$/);
+  await borrower.kill();
   const late = loadBank(zombie, checkpoint, async () => true);
   await expect(late).rejects.toMatchObject({ kind: 'sink-fenced' });
   await zombie.close();

@@ -50,7 +50,8 @@ export async function openSharedLog(): Promise<SharedLog> {
   };
 }
 
-function logAndLake(changeLog: ChangeLog): LogAndLake {
+/** A lake in memory beside a log that somebody writes. */
+export function logAndLake(changeLog: ChangeLog): LogAndLake {
   const lake = new MemoryLake();
   const { log, registry, prefix } = changeLog;
   const load = (options: Partial<RunSinkOptions>, signal: AbortSignal) =>
@@ -89,7 +90,7 @@ export function lakeAndSource(lake: MemoryLake, history: History, index: number)
 
 /** Positions of all changes that the lake has appended, in order, duplicates included. */
 export function appendedPositions(lake: MemoryLake): readonly PositionText[] {
-  const changes = [...lake.content.tables.values()].flatMap((table) => table.changes);
+  const changes = [...lake.tables.values()].flatMap((table) => table.changes);
   return changes.map(({ change }) => change.seq).toSorted();
 }
 
