@@ -143,6 +143,8 @@ const readText = (file: string) => readFile(file, 'utf8').catch(() => '');
 export interface JavaTool {
   readonly java: string;
   readonly jars: string;
+  /** Of the JVM, beside those of a quick start. */
+  readonly toolFlags?: readonly string[];
   readonly mainClass: string;
   readonly args: readonly string[];
   /** Words of the command line that no message may show. */
@@ -151,10 +153,11 @@ export interface JavaTool {
 
 /** Runs a Java program to its end and gives what it said. Throws `setup-failed` with the same. */
 export async function runTool(tool: JavaTool): Promise<string> {
-  const { java, jars, mainClass, args, secrets = [] } = tool;
+  const { java, jars, toolFlags = [], mainClass, args, secrets = [] } = tool;
   const { exitCode, output } = await runProcess(java, [
     '-Xmx256m',
     ...quickStart,
+    ...toolFlags,
     '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
     '-cp',
     jars,
