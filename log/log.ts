@@ -68,6 +68,8 @@ export interface TopicSpec {
   readonly partitions: number;
   /** Keep the newest record of each key for ever, beside what retention keeps. */
   readonly compacted: boolean;
+  /** Every record has a key: the engine may compact the topic if its configuration says so. */
+  readonly keyed?: boolean;
 }
 
 export interface ReadLimits {

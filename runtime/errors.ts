@@ -45,6 +45,22 @@ export const errorPolicies = {
     hint: 'restore the log file, or move it away and re-snapshot',
   },
   'log-conflict': { retry: 'never', exit: 4, hint: 'only one capture may write to a log' },
+  'log-unreachable': {
+    retry: 'backoff',
+    exit: 4,
+    hint: 'check that the brokers run and that this machine reaches them; work resumes by itself',
+  },
+  'log-denied': {
+    retry: 'never',
+    exit: 4,
+    hint: 'check log.tls, log.sasl and the access control lists of the brokers',
+  },
+  'log-unsupported': {
+    retry: 'never',
+    exit: 4,
+    hint: 'see the version of the brokers, and log.client',
+  },
+  'record-too-large': { retry: 'never', exit: 4, hint: 'raise log.topics.message_size' },
   'schema-rejected': { retry: 'never', exit: 4, hint: 'see the registry policy of the table' },
   'schema-incompatible': {
     retry: 'never',

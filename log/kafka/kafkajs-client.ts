@@ -1,0 +1,286 @@
+import { assert } from '../../runtime/assert.ts';
+import type { LogRecord, RecordHeader, StoredRecord } from '../log.ts';
+import { agreeOnVersions, apiKeys, type ApiName, type SpokenVersions } from './api-versions.ts';
+import type { BrokerAddress, BrokerLink, ClientOptions, FetchRequest } from './client.ts';
+import type { KafkaClient, NewTopic, PartitionRange, ProduceRequest } from './client.ts';
+import type { SaslSettings } from './client.ts';
+import type { TopicPartition } from '../log.ts';
+import * as parts from './kafkajs-parts.ts';
+
+const latest = '-1';
+const earliest = '-2';
+const acksOfAll = -1;
+const topicResource = 2;
+const readUncommitted = 0;
+
+/** A client made of kafkajs' connections and protocol, without its producer, consumer and retries. */
+export function kafkajsClient(options: ClientOptions): KafkaClient {
+  return { name: 'kafkajs', open: (address) => openLink(address, options) };
+}
+
+/** The versions that kafkajs speaks. */
+export function kafkajsVersions(): SpokenVersions {
+  const names = Object.keys(apiKeys) as ApiName[];
+  return Object.fromEntries(
+    names.map((name) => [name, parts.requests[name].versions.map(Number)]),
+  ) as unknown as SpokenVersions;
+}
+
+async function openLink(address: BrokerAddress, options: ClientOptions): Promise<BrokerLink> {
+  const { tls, sasl } = await options.security();
+  const pool = new parts.ConnectionPool({
+    ...address,
+    rack: null,
+    ssl: tls === null ? null : { ...tls },
+    sasl: sasl === null ? null : saslOf(sasl),
+    clientId: options.clientId,
+    connectionTimeout: options.connectTimeoutMs,
+    requestTimeout: options.requestTimeoutMs,
+    enforceRequestTimeout: true,
+    maxInFlightRequests: null,
+    reauthenticationThreshold: 10_000,
+    socketFactory: parts.socketFactory(),
+    logger: parts.silentLogger,
+  });
+  const broker = new parts.Broker({
+    connectionPool: pool,
+    logger: parts.silentLogger,
+    allowAutoTopicCreation: false,
+    authenticationTimeout: options.connectTimeoutMs,
+  });
+  try {
+    await broker.connect();
+    const offered = Object.entries(broker.versions ?? {});
+    const versions = agreeOnVersions(
+      kafkajsVersions(),
+      new Map(offered.map(([key, range]) => [Number(key), range])),
+      { client: 'kafkajs', broker: `${address.host}:${address.port}` },
+    );
+    return new KafkajsLink(pool, versions);
+  } catch (error) {
+    closePool(pool);
+    throw error;
+  }
+}
+
+function saslOf(sasl: SaslSettings): unknown {
+  if (sasl.mechanism !== 'oauthbearer') return sasl;
+  const { mechanism, token } = sasl;
+  return { mechanism, oauthBearerProvider: async () => ({ value: await token() }) };
+}
+
+function closePool(pool: parts.Pool): void {
+  for (const connection of pool.pool) {
+    connection.rejectRequests(new Error('the connection was closed'));
+    // Not `disconnect`: it waits for answers, and a frozen broker gives none.
+    connection.socket?.destroy();
+    connection.disconnect().catch(() => undefined);
+  }
+}
+
+class KafkajsLink implements BrokerLink {
+  readonly #pool: parts.Pool;
+  readonly #versions: Readonly<Record<ApiName, number>>;
+
+  constructor(pool: parts.Pool, versions: Readonly<Record<ApiName, number>>) {
+    this.#pool = pool;
+    this.#versions = versions;
+  }
+
+  async metadata(topics: readonly string[] | null) {
+    const answer = await this.#ask<parts.MetadataAnswer>('Metadata', {
+      // kafkajs writes an empty list as "all topics".
+      topics: topics ?? [],
+      allowAutoTopicCreation: false,
+    });
+    const wanted = topics === null ? null : new Set(topics);
+    return {
+      brokers: new Map(answer.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }])),
+      topics: answer.topicMetadata
+        .filter(({ topic, isInternal }) => wanted?.has(topic) ?? !isInternal)
+        .map(({ topic, topicErrorCode, partitionMetadata }) => ({
+          topic,
+          errorCode: topicErrorCode,
+          partitions: partitionMetadata
+            .map(({ partitionId, leader, replicas }) => ({
+              partition: partitionId,
+              leader,
+              replicas,
+            }))
+            .toSorted((left, right) => left.partition - right.partition),
+        })),
+    };
+  }
+
+  async producerIdentity() {
+    const answer = await this.#ask<parts.IdentityAnswer>('InitProducerId', {
+      transactionalId: null,
+      transactionTimeout: 60_000,
+    });
+    parts.failOn(answer.errorCode);
+    return { id: BigInt(answer.producerId), epoch: answer.producerEpoch };
+  }
+
+  async produce({ identity, batches, timeoutMs }: ProduceRequest) {
+    const answer = await this.#ask<parts.ProduceAnswer>('Produce', {
+      acks: acksOfAll,
+      timeout: timeoutMs,
+      compression: 0,
+      transactionalId: null,
+      producerId: String(identity.id),
+      producerEpoch: identity.epoch,
+      topicData: byTopic(batches).map(([topic, list]) => ({
+        topic,
+        partitions: list.map(({ partition, firstSequence, records }) => ({
+          partition,
+          firstSequence,
+          messages: records.map(messageOf),
+        })),
+      })),
+    });
+    return answer.topics.flatMap(({ topicName, partitions }) =>
+      partitions.map(({ partition, errorCode, baseOffset }) => ({
+        topic: topicName,
+        partition,
+        errorCode,
+        baseOffset: Number(baseOffset),
+      })),
+    );
+  }
+
+  async fetch({ topic, partition, offset, bytesMax, waitMs }: FetchRequest) {
+    const answer = await this.#ask<parts.FetchAnswer>('Fetch', {
+      replicaId: -1,
+      isolationLevel: readUncommitted,
+      maxWaitTime: waitMs,
+      minBytes: 1,
+      maxBytes: bytesMax,
+      topics: [
+        { topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: bytesMax }] },
+      ],
+      rackId: '',
+    });
+    const found = answer.responses[0]?.partitions[0];
+    assert(found !== undefined, 'a fetch answers for the partition that was asked for');
+    return {
+      errorCode: found.errorCode,
+      highWatermark: Number(found.highWatermark),
+      records: found.messages.filter((message) => !message.isControlRecord).map(storedOf),
+    };
+  }
+
+  async ranges(partitions: readonly TopicPartition[]): Promise<readonly PartitionRange[]> {
+    const [starts, ends] = await Promise.all([
+      this.#offsets(partitions, earliest),
+      this.#offsets(partitions, latest),
+    ]);
+    return partitions.map((place) => {
+      const key = placeKey(place);
+      const [start, end] = [starts.get(key), ends.get(key)];
+      assert(start !== undefined && end !== undefined, 'offsets are listed for what was asked for');
+      return {
+        topic: place.topic,
+        partition: place.partition,
+        errorCode: start.errorCode === 0 ? end.errorCode : start.errorCode,
+        start: Number(start.offset),
+        end: Number(end.offset),
+      };
+    });
+  }
+
+  async createTopics(topics: readonly NewTopic[], timeoutMs: number) {
+    const answer = await this.#ask<parts.CreateTopicsAnswer>('CreateTopics', {
+      topics: topics.map(({ topic, partitions, replication, settings }) => ({
+        topic,
+        numPartitions: partitions,
+        replicationFactor: replication,
+        configEntries: Object.entries(settings).map(([name, value]) => ({ name, value })),
+      })),
+      timeout: timeoutMs,
+      validateOnly: false,
+    });
+    return answer.topicErrors;
+  }
+
+  async settings(topics: readonly string[]) {
+    const answer = await this.#ask<parts.SettingsAnswer>('DescribeConfigs', {
+      resources: topics.map((name) => ({ type: topicResource, name })),
+      includeSynonyms: false,
+    });
+    return new Map(
+      answer.resources.map(({ errorCode, resourceName, configEntries }) => {
+        parts.failOn(errorCode);
+        const pairs = configEntries.map(
+          ({ configName, configValue }) => [configName, configValue ?? ''] as const,
+        );
+        return [resourceName, new Map(pairs)] as const;
+      }),
+    );
+  }
+
+  close(): void {
+    closePool(this.#pool);
+  }
+
+  async #offsets(partitions: readonly TopicPartition[], timestamp: string) {
+    const answer = await this.#ask<parts.OffsetsAnswer>('ListOffsets', {
+      replicaId: -1,
+      isolationLevel: readUncommitted,
+      topics: byTopic(partitions).map(([topic, list]) => ({
+        topic,
+        partitions: list.map(({ partition }) => ({ partition, timestamp })),
+      })),
+    });
+    return new Map(
+      answer.responses.flatMap(({ topic, partitions: found }) =>
+        found.map((one) => [placeKey({ topic, partition: one.partition }), one] as const),
+      ),
+    );
+  }
+
+  async #ask<T>(name: ApiName, request: object): Promise<T> {
+    const protocol = parts.requests[name].protocol({ version: this.#versions[name] })(request);
+    const { decode } = protocol.response;
+    // Its own `parse` throws away all partitions but the first that failed.
+    const response = { decode, parse: async (answer: unknown) => answer };
+    return (await this.#pool.send({ ...protocol, response, logResponseError: false })) as T;
+  }
+}
+
+const placeKey = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`;
+
+function byTopic<T extends TopicPartition>(places: readonly T[]): [string, T[]][] {
+  return [...Map.groupBy(places, ({ topic }) => topic)];
+}
+
+function messageOf({ key, value, headers, timestampMs }: LogRecord): parts.Message {
+  // Text, because kafkajs takes the number 0 for a missing timestamp.
+  return { key, value, timestamp: String(timestampMs), headers: headersOf(headers) };
+}
+
+/** kafkajs takes headers as an object, which cannot hold every list of headers in its order. */
+function headersOf(headers: readonly RecordHeader[]): Record<string, Buffer | Buffer[]> {
+  const found: Record<string, Buffer | Buffer[]> = {};
+  let before: string | undefined;
+  for (const [name, value] of headers) {
+    const known = Object.hasOwn(found, name) ? found[name] : undefined;
+    const canHold = !/^\d+$/.test(name) && (known === undefined || before === name);
+    assert(canHold, `the client kafkajs keeps the order of the headers (${name})`);
+    if (known === undefined) found[name] = value;
+    else found[name] = Array.isArray(known) ? [...known, value] : [known, value];
+    before = name;
+  }
+  return found;
+}
+
+function storedOf({ offset, key, value, timestamp, headers }: parts.FetchedMessage): StoredRecord {
+  return {
+    offset: Number(offset),
+    key,
+    value,
+    timestampMs: Number(timestamp),
+    headers: Object.entries(headers).flatMap(([name, values]) =>
+      [values].flat().map((one): RecordHeader => [name, one ?? Buffer.alloc(0)]),
+    ),
+  };
+}

@@ -1,0 +1,175 @@
+import { createRequire } from 'node:module';
+import type { ApiName, VersionRange } from './api-versions.ts';
+
+// The inner parts of kafkajs 2.2.4 that have no types: its connections and its protocol. What is above
+// them (producer, consumer, retries) is not used. The version is pinned in package.json.
+
+export interface Pool {
+  readonly pool: readonly Connection[];
+  send(protocol: Protocol & { readonly logResponseError: boolean }): Promise<unknown>;
+}
+
+interface Connection {
+  readonly socket?: { destroy(): void };
+  rejectRequests(error: Error): void;
+  disconnect(): Promise<unknown>;
+}
+
+interface Protocol {
+  readonly request: unknown;
+  readonly response: {
+    readonly decode: (bytes: unknown) => Promise<unknown>;
+    readonly parse: (answer: unknown) => Promise<unknown>;
+  };
+}
+
+interface BrokerParts {
+  readonly versions: Readonly<Record<string, VersionRange>> | null;
+  connect(): Promise<void>;
+}
+
+interface RequestParts {
+  readonly versions: readonly string[];
+  protocol(options: { readonly version: number }): (request: object) => Protocol;
+}
+
+interface QueueParts {
+  readonly pending: readonly unknown[];
+  readonly throttledUntil: number;
+  throttleCheckTimeoutId: NodeJS.Timeout | null;
+  checkPendingRequests(): void;
+}
+
+export interface Message {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly timestamp: string;
+  readonly headers: Readonly<Record<string, Buffer | Buffer[]>>;
+}
+
+export interface FetchedMessage {
+  readonly offset: string;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly timestamp: string;
+  readonly headers: Readonly<Record<string, (Buffer | null) | readonly (Buffer | null)[]>>;
+  readonly isControlRecord: boolean;
+}
+
+export interface MetadataAnswer {
+  readonly brokers: readonly {
+    readonly nodeId: number;
+    readonly host: string;
+    readonly port: number;
+  }[];
+  readonly topicMetadata: readonly {
+    readonly topic: string;
+    readonly topicErrorCode: number;
+    readonly isInternal: boolean;
+    readonly partitionMetadata: readonly {
+      readonly partitionId: number;
+      readonly leader: number;
+      readonly replicas: readonly number[];
+    }[];
+  }[];
+}
+
+export interface IdentityAnswer {
+  readonly errorCode: number;
+  readonly producerId: string;
+  readonly producerEpoch: number;
+}
+
+export interface ProduceAnswer {
+  readonly topics: readonly {
+    readonly topicName: string;
+    readonly partitions: readonly {
+      readonly partition: number;
+      readonly errorCode: number;
+      readonly baseOffset: string;
+    }[];
+  }[];
+}
+
+export interface FetchAnswer {
+  readonly responses: readonly {
+    readonly partitions: readonly {
+      readonly errorCode: number;
+      readonly highWatermark: string;
+      readonly messages: readonly FetchedMessage[];
+    }[];
+  }[];
+}
+
+export interface OffsetsAnswer {
+  readonly responses: readonly {
+    readonly topic: string;
+    readonly partitions: readonly {
+      readonly partition: number;
+      readonly errorCode: number;
+      readonly offset: string;
+    }[];
+  }[];
+}
+
+export interface CreateTopicsAnswer {
+  readonly topicErrors: readonly {
+    readonly topic: string;
+    readonly errorCode: number;
+    readonly errorMessage: string | null;
+  }[];
+}
+
+export interface SettingsAnswer {
+  readonly resources: readonly {
+    readonly errorCode: number;
+    readonly resourceName: string;
+    readonly configEntries: readonly {
+      readonly configName: string;
+      readonly configValue: string | null;
+    }[];
+  }[];
+}
+
+const load = createRequire(import.meta.url);
+
+export const ConnectionPool = load('kafkajs/src/network/connectionPool') as new (
+  options: object,
+) => Pool;
+export const Broker = load('kafkajs/src/broker') as new (options: object) => BrokerParts;
+export const socketFactory = load('kafkajs/src/network/socketFactory') as () => unknown;
+export const { requests } = load('kafkajs/src/protocol/requests') as {
+  readonly requests: Readonly<Record<ApiName, RequestParts>>;
+};
+const { createErrorFromCode } = load('kafkajs/src/protocol/error') as {
+  readonly createErrorFromCode: (code: number) => Error;
+};
+const { createLogger } = load('kafkajs/src/loggers') as {
+  readonly createLogger: (options: object) => unknown;
+};
+const RequestQueue = load('kafkajs/src/network/requestQueue') as {
+  readonly prototype: { scheduleCheckPendingRequests: (this: QueueParts) => void };
+};
+
+/** Nothing that kafkajs says goes to our output: its errors reach us, and are told once, in our words. */
+export const silentLogger = createLogger({ level: 0, logCreator: () => () => undefined });
+
+/** Throws kafkajs' error of a code other than 0. */
+export function failOn(code: number): void {
+  if (code !== 0) throw createErrorFromCode(code);
+}
+
+/** When nothing is throttled but requests wait, kafkajs looks again after this long. */
+const pendingCheckMs = 10;
+
+// As published, it schedules the next look after each look, pending or not: a timer each millisecond and
+// connection for ever, 5 % of a core. With this it looks only while something waits.
+RequestQueue.prototype.scheduleCheckPendingRequests = function schedule() {
+  if (this.throttleCheckTimeoutId !== null || this.pending.length === 0) return;
+  const throttledMs = this.throttledUntil - Date.now();
+  const waitMs = throttledMs > 0 ? throttledMs : pendingCheckMs;
+  this.throttleCheckTimeoutId = setTimeout(() => {
+    this.throttleCheckTimeoutId = null;
+    this.checkPendingRequests();
+  }, waitMs);
+};
