@@ -116,6 +116,7 @@ describe('every acknowledged record is there once and in order', () => {
   });
 
   it('after the broker was frozen for 30 s', async () => {
+    expect.hasAssertions();
     await suffer(async () => {
       cluster.node(0).freeze();
       await pause(frozenMs);
