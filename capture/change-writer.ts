@@ -3,7 +3,6 @@ import { assert } from '../runtime/assert.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { headerSeq } from '../schemas/control.ts';
 import { formatLsn, type Lsn } from '../schemas/lsn.ts';
-import { partitionOf } from '../schemas/murmur2.ts';
 import { cutAfter, formatPosition, type PositionText } from '../schemas/position.ts';
 import { tableName } from '../schemas/table-schema.ts';
 import type { Pending, RowMessage, TransactionConsumer, TransactionStart } from './assemble.ts';
@@ -183,8 +182,7 @@ export class ChangeWriter implements TransactionConsumer {
 
   #put(record: LogRecord, route: TableRoute, frame: OpenFrame): void {
     const { tails, batcher } = this.#options;
-    const partition = partitionOf(record.key, route.buffers.length);
-    const buffer = route.buffers[partition];
+    const buffer = route.buffers[route.partitionOf(record.key)];
     assert(buffer !== undefined, 'a partition below the number of partitions');
     if (frame.mayBeHeld && tails.holds(buffer, seqOfRecord(record))) return;
     batcher.add(buffer, record);

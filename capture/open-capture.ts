@@ -130,6 +130,7 @@ async function openTables(
     prefix: options.prefix,
     patterns: options.source.tables,
     partitions: options.partitions ?? partitionsDefault,
+    partitioning: options.partitioning ?? 'debezium',
     database: resume.progress.database,
   });
   await tables.load(resume.ranges);

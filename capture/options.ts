@@ -1,4 +1,5 @@
 import type { Log } from '../log/log.ts';
+import type { Partitioning } from '../schemas/murmur2.ts';
 import type { SchemaRegistry, WhenIncompatible } from '../schemas/registry.ts';
 import type { Lsn } from '../schemas/lsn.ts';
 import type { SnapshotProgress } from './snapshot/chunk-reader.ts';
@@ -18,6 +19,8 @@ export interface CaptureOptions {
   readonly spoolPath: string;
   /** Partitions of a table's topic when it is created (default 4). */
   readonly partitions?: number;
+  /** How a record's key chooses its partition (default `debezium`). */
+  readonly partitioning?: Partitioning;
   readonly limits?: Partial<CaptureLimits>;
   readonly logger: CaptureLogger;
   /** Told what happens, for metrics and progress; must not throw. */

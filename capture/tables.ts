@@ -2,6 +2,7 @@ import type { Log, OffsetRange } from '../log/log.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import type { CatalogType } from '../schemas/catalog.ts';
 import { controlTopics } from '../schemas/control.ts';
+import { type Partitioning, partitionOf, stablePartitionOf } from '../schemas/murmur2.ts';
 import type { PositionText } from '../schemas/position.ts';
 import { tableName, type TableSchema, type TableVersion } from '../schemas/table-schema.ts';
 import { topicOf, topicsOf } from '../schemas/topic.ts';
@@ -28,6 +29,7 @@ export interface TablesOptions extends Omit<SchemaIdsOptions, 'history'> {
   readonly database: string;
   /** Partitions of a topic that is created now. */
   readonly partitions: number;
+  readonly partitioning: Partitioning;
   /** `source.connector` and `source.version` of the envelopes. */
   readonly connector: string;
   readonly version: string;
@@ -46,6 +48,8 @@ export interface TableRoute {
   readonly transcoder: Transcoder;
   /** One a partition. */
   readonly buffers: readonly PartitionBuffer[];
+  /** Index of the buffer for a record with this key. */
+  readonly partitionOf: (key: Buffer | null) => number;
 }
 
 /**
@@ -60,6 +64,8 @@ export class Tables {
   /** null: named by the stream, but not wanted. */
   readonly #routes = new Map<number, TableRoute | null>();
   readonly #buffers = new Map<string, readonly PartitionBuffer[]>();
+  /** Topics that were compared with what is configured. */
+  readonly #ensured = new Set<string>();
   /** topic → the table that it belongs to. */
   readonly #owners = new Map<string, { readonly schema: string; readonly name: string }>();
   #types: ReadonlyMap<number, CatalogType> | null = null;
@@ -236,7 +242,14 @@ export class Tables {
       connector,
       version: connectorVersion,
     });
-    return { version, table, transcoder, buffers };
+    const place = this.#options.partitioning === 'stable' ? stablePartitionOf : partitionOf;
+    return {
+      version,
+      table,
+      transcoder,
+      buffers,
+      partitionOf: (recordKey) => place(recordKey, buffers.length),
+    };
   }
 
   /** Throws `source-unfit` when another table has the same topic. */
@@ -254,9 +267,13 @@ export class Tables {
 
   async #ensureTopic(topic: string, keyed: boolean): Promise<readonly PartitionBuffer[]> {
     const known = this.#buffers.get(topic);
-    if (known !== undefined) return known;
+    if (known !== undefined && this.#ensured.has(topic)) return known;
     const { partitions, log } = this.#options;
+    // Also for a topic that exists: the log refuses one with another number of partitions, in which a
+    // key's records would no longer follow one another.
     await log.createTopics([{ topic, partitions, compacted: false, keyed }]);
+    this.#ensured.add(topic);
+    if (known !== undefined) return known;
     return this.#addBuffers(
       topic,
       Array.from({ length: partitions }, () => false),

@@ -27,7 +27,9 @@ async function capture(tools: RoleTools): Promise<void> {
   });
   try {
     const options = captureOptions(config, registry);
-    await runCapture({ ...options, logger, observe: observer(tools) }, { signal });
+    const openOwnLog = () => openLog(config, (message) => logger.warn(message));
+    const observe = observer(tools);
+    await runCapture({ ...options, openLog: openOwnLog, logger, observe }, { signal });
   } finally {
     await registry.close();
   }
@@ -43,6 +45,7 @@ export function captureOptions(
     source,
     prefix: log.prefix,
     partitions: log.partitions,
+    ...(log.type === 'kafka' ? { partitioning: log.partitioning } : {}),
     spoolPath: block.spool,
     registry,
     incompatible: incompatiblePolicy(config),

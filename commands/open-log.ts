@@ -11,9 +11,21 @@ import type { SchemaRegistry } from '../schemas/registry.ts';
 /** The file of an embedded log, inside the folder that the configuration names. */
 const embeddedLogFile = (path: string): string => join(path, 'log.sqlite');
 
-/** Opens the log that the configuration names, to write and read. */
-export async function openLog({ log }: Config): Promise<Log> {
-  if (log.type === 'kafka') return openKafkaLog({ config: log });
+/**
+ * Opens the log that the configuration names, to write and read. `warn` is told about topics that are
+ * not as the configuration wants them.
+ */
+export async function openLog(
+  { log }: Config,
+  warn: (message: string) => void = () => undefined,
+): Promise<Log> {
+  if (log.type === 'kafka') {
+    return openKafkaLog({
+      config: log,
+      onDrift: ({ topic, setting, wanted, found }) =>
+        warn(`topic ${topic} has ${setting} ${found}, the configuration wants ${wanted}`),
+    });
+  }
   const { age, size } = log.retention;
   return openEmbeddedLog({
     path: embeddedLogFile(log.path),

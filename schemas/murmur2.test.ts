@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { murmur2, partitionOf } from './murmur2.ts';
+import { murmur2, partitionOf, stablePartitionOf } from './murmur2.ts';
 
 describe('murmur2', () => {
   // The vectors of Kafka's own UtilsTest, plus one key of every tail length.
@@ -31,5 +31,27 @@ describe('partitionOf', () => {
 
   it('refuses a topic without partitions', () => {
     expect(() => partitionOf(null, 0)).toThrow(/at least one partition/);
+  });
+});
+
+describe('stable partitioning', () => {
+  const framed = (id: number, body: string): Buffer => {
+    const key = Buffer.alloc(5);
+    key.writeInt32BE(id, 1);
+    return Buffer.concat([key, Buffer.from(body)]);
+  };
+  const bodies = Array.from({ length: 200 }, (_, index) => `key ${index}`);
+
+  it('keeps a key in its partition when the id of its schema changes, which the other does not', () => {
+    const partitionsBy = (of: typeof partitionOf, id: number) =>
+      bodies.map((body) => of(framed(id, body), 12));
+    expect(partitionsBy(stablePartitionOf, 7)).toEqual(partitionsBy(stablePartitionOf, 1_000));
+    expect(partitionsBy(partitionOf, 7)).not.toEqual(partitionsBy(partitionOf, 1_000));
+  });
+
+  it('uses all partitions, and the first for records without a key', () => {
+    const used = new Set(bodies.map((body) => stablePartitionOf(framed(1, body), 12)));
+    expect(used.size).toBe(12);
+    expect(stablePartitionOf(null, 12)).toBe(0);
   });
 });

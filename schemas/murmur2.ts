@@ -34,3 +34,18 @@ export function partitionOf(key: Uint8Array | null, partitions: number): number 
   assert(Number.isInteger(partitions) && partitions > 0, 'a topic has at least one partition');
   return key === null ? 0 : (murmur2(key) & 0x7fff_ffff) % partitions;
 }
+
+/** What decides the partition of a record: `debezium` its whole key, `stable` the values in it. */
+export type Partitioning = 'debezium' | 'stable';
+
+/** Magic byte and schema id in front of an Avro key. */
+const keyFrameBytes = 5;
+
+/**
+ * Partition of a record by the values of its key alone. The frame in front of them holds the id of the
+ * key's schema: when that changes (a new comment, another registry), Kafka's own rule moves every key
+ * to another partition, where its new records may overtake its old ones; this one does not.
+ */
+export function stablePartitionOf(key: Uint8Array | null, partitions: number): number {
+  return partitionOf(key?.subarray(keyFrameBytes) ?? null, partitions);
+}

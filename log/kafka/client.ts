@@ -53,6 +53,8 @@ export interface PartitionMetadata {
 }
 
 export interface ProducerIdentity {
+  /** Brokers that have just started have none to give yet, and say so here. */
+  readonly errorCode: number;
   readonly id: bigint;
   readonly epoch: number;
 }

@@ -12,6 +12,9 @@ export const errorCodes = {
   requestTimedOut: 7,
   replicaNotAvailable: 9,
   messageTooLarge: 10,
+  coordinatorLoading: 14,
+  coordinatorNotAvailable: 15,
+  notCoordinator: 16,
   topicDenied: 29,
   clusterDenied: 31,
   recordListTooLarge: 18,
@@ -39,6 +42,15 @@ const movedCodes: ReadonlySet<number> = new Set([
 ]);
 
 export const isMoved = (code: number): boolean => movedCodes.has(code);
+
+/** A broker that has just started: nothing was decided either. */
+const startingCodes: ReadonlySet<number> = new Set([
+  errorCodes.coordinatorLoading,
+  errorCodes.coordinatorNotAvailable,
+  errorCodes.notCoordinator,
+]);
+
+export const isStarting = (code: number): boolean => startingCodes.has(code);
 
 interface Meaning {
   readonly kind: ErrorKind;

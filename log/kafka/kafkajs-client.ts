@@ -117,8 +117,8 @@ class KafkajsLink implements BrokerLink {
       transactionalId: null,
       transactionTimeout: 60_000,
     });
-    parts.failOn(answer.errorCode);
-    return { id: BigInt(answer.producerId), epoch: answer.producerEpoch };
+    const { errorCode, producerId, producerEpoch } = answer;
+    return { errorCode, id: BigInt(producerId), epoch: producerEpoch };
   }
 
   async produce({ identity, batches, timeoutMs }: ProduceRequest) {

@@ -14,6 +14,8 @@ const readUncommitted = 0;
 /** A session is a memory of the broker, which a fetch of one partition does not need. */
 const noSession = { id: 0, epoch: -1 };
 const controlFlag = 1 << 5;
+/** Of transactions, which there are none of; the request wants a value. */
+const identityTimeoutMs = 60_000;
 
 const produces = {
   7: kafka.produceV7,
@@ -117,8 +119,11 @@ class PlatformaticLink implements BrokerLink {
   }
 
   async producerIdentity() {
-    const answer = await kafka.initProducerIdV2.api.async(this.#connection, null, 60_000);
-    return { id: answer.producerId, epoch: answer.producerEpoch };
+    const answer = await answered(
+      kafka.initProducerIdV2.api.async(this.#connection, null, identityTimeoutMs),
+    );
+    const { errorCode, producerId, producerEpoch } = answer;
+    return { errorCode, id: producerId, epoch: producerEpoch };
   }
 
   async produce({ identity, batches, timeoutMs }: ProduceRequest) {

@@ -1,8 +1,9 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { PipelineError } from '../../runtime/errors.ts';
 import type { LogRecord, PartitionBatch, PartitionEnd, TopicPartition } from '../log.ts';
 import type { BrokerAddress, ProducedBatch, ProducerIdentity, SequencedBatch } from './client.ts';
 import type { Cluster } from './cluster.ts';
-import { addressText, answeredError, errorCodes, tooLargeError } from './errors.ts';
+import { addressText, answeredError, errorCodes, isStarting, tooLargeError } from './errors.ts';
 
 /** Records of one partition go in batches near this size, larger only for a single record. */
 const batchBytesTarget = 1 << 20;
@@ -15,6 +16,8 @@ const recordOverheadBytes = 36;
 const headerOverheadBytes = 10;
 /** Sequence numbers are 31 bits and begin again at 0. */
 const sequenceLimit = 2 ** 31;
+/** Between two questions to a broker that is starting. */
+const startingPollMs = 100;
 /** The broker gives up on slow replicas before we give up on the broker, so that we hear why. */
 const replicasWaitShare = 0.8;
 
@@ -60,14 +63,19 @@ interface PartitionState {
  */
 export class ProduceQueue {
   readonly #options: ProduceQueueOptions;
+  /** Bytes of records that one batch takes. */
+  readonly #batchRoom: number;
   readonly #partitions = new Map<string, PartitionState>();
   #queue: Piece[] = [];
+  /** Under way: they fail with the queue. */
+  #sent: Piece[] = [];
   #identity: Promise<ProducerIdentity> | null = null;
   #running: Promise<void> | null = null;
   #failure: PipelineError | null = null;
 
   constructor(options: ProduceQueueOptions) {
     this.#options = options;
+    this.#batchRoom = Math.min(batchBytesTarget, options.messageBytesMax) - batchOverheadBytes;
   }
 
   /** Whether nothing was appended yet. */
@@ -127,7 +135,6 @@ export class ProduceQueue {
 
   #split({ topic, records }: PartitionBatch) {
     const { messageBytesMax } = this.#options;
-    const target = Math.min(batchBytesTarget, messageBytesMax) - batchOverheadBytes;
     const found: { readonly records: readonly LogRecord[]; readonly bytes: number }[] = [];
     let [first, bytes] = [0, 0];
     for (const [index, record] of records.entries()) {
@@ -135,7 +142,7 @@ export class ProduceQueue {
       if (size + batchOverheadBytes > messageBytesMax) {
         throw tooLargeError(topic, size + batchOverheadBytes, messageBytesMax);
       }
-      if (bytes > 0 && bytes + size > target) {
+      if (bytes > 0 && bytes + size > this.#batchRoom) {
         found.push({ records: records.slice(first, index), bytes });
         [first, bytes] = [index, 0];
       }
@@ -163,7 +170,7 @@ export class ProduceQueue {
     for (const piece of this.#queue) {
       const { topic, partition, bytes } = piece;
       const group = groups.get(keyOf(piece)) ?? { topic, partition, pieces: [], bytes: 0 };
-      const isFull = group.bytes > 0 && group.bytes + bytes > batchBytesTarget - batchOverheadBytes;
+      const isFull = group.bytes > 0 && group.bytes + bytes > this.#batchRoom;
       // What does not fit ends the request: what comes after it must not overtake it.
       if (isFull || (total > 0 && total + bytes > requestBytesMax)) break;
       group.pieces.push(piece);
@@ -177,23 +184,33 @@ export class ProduceQueue {
     return [...groups.values()];
   }
 
-  /** Under way: they fail with the queue. */
-  #sent: Piece[] = [];
-
   async #send(groups: readonly Group[]): Promise<void> {
-    const { cluster } = this.#options;
     // All leaders first: a partition that does not exist is found before anything is sent.
     const placed = await Promise.all(
       groups.map(async (group) => ({ group, leader: await this.#leaderOf(group) })),
     );
-    this.#identity ??= cluster.use(placed[0]?.leader ?? unreachablePlace, (link) =>
-      link.producerIdentity(),
-    );
+    const [first] = placed;
+    if (first === undefined) return;
+    this.#identity ??= this.#identify(first.leader);
     const identity = await this.#identity;
     const requests = [...Map.groupBy(placed, ({ leader }) => addressText(leader)).values()];
     const answers = await Promise.allSettled(requests.map((list) => this.#produce(identity, list)));
     for (const answer of answers) if (answer.status === 'rejected') throw answer.reason;
     this.#sent = [];
+  }
+
+  /** Asks until the broker has one to give; nothing has been sent yet, so this may be repeated. */
+  async #identify(broker: BrokerAddress): Promise<ProducerIdentity> {
+    const { cluster, requestTimeoutMs } = this.#options;
+    const deadline = performance.now() + requestTimeoutMs;
+    for (;;) {
+      const identity = await cluster.use(broker, (link) => link.producerIdentity());
+      if (identity.errorCode === errorCodes.none) return identity;
+      if (!isStarting(identity.errorCode) || performance.now() > deadline) {
+        throw answeredError(identity.errorCode, 'asking for a producer id');
+      }
+      await pause(startingPollMs);
+    }
   }
 
   async #produce(
@@ -297,9 +314,6 @@ export class ProduceQueue {
     this.#queue = [];
   }
 }
-
-/** Never connected to: a request has at least one batch, and so a leader. */
-const unreachablePlace: BrokerAddress = { host: 'none', port: 0 };
 
 const keyOf = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`;
 

@@ -1,22 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { type KafkaCluster, startKafka } from '../../commands/stack/kafka.ts';
+import type { KafkaCluster } from '../../commands/stack/kafka.ts';
+import { startTestKafka } from '../support/kafka.ts';
 import { runLogSuite } from './log-suite.ts';
 
 const opener = new URL('../support/kafka-log-opener.ts', import.meta.url);
 
-let dir = '';
 let cluster: KafkaCluster;
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'tributary-kafka-log-'));
-  cluster = await startKafka({ dir });
+  cluster = await startTestKafka();
 });
 afterAll(async () => {
-  await cluster?.stop();
-  await rm(dir, { recursive: true, force: true });
+  await cluster?.[Symbol.asyncDispose]();
 });
 
 for (const client of ['auto', 'kafkajs', 'platformatic']) {
