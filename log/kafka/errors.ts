@@ -41,6 +41,12 @@ const unwritable = (message: string, hint: string): Translation => ({
   hint,
 });
 
+const credentialsRefused = ({ brokers }: FailurePlace): Translation => ({
+  kind: 'log-denied',
+  message: `the brokers ${brokers.join(', ')} refused user or password`,
+  hint: 'correct log.sasl',
+});
+
 const rules: Readonly<Record<string, Rule>> = {
   TOPIC_AUTHORIZATION_FAILED: ({ topic }) => ({
     kind: 'log-denied',
@@ -52,11 +58,7 @@ const rules: Readonly<Record<string, Rule>> = {
     message: `the brokers ${brokers.join(', ')} do not allow this user to create topics`,
     hint: 'allow CREATE on the cluster or on topics of the prefix, or create the topics beforehand',
   }),
-  SASL_AUTHENTICATION_FAILED: ({ brokers }) => ({
-    kind: 'log-denied',
-    message: `the brokers ${brokers.join(', ')} refused user or password`,
-    hint: 'correct log.sasl',
-  }),
+  SASL_AUTHENTICATION_FAILED: credentialsRefused,
   UNSUPPORTED_SASL_MECHANISM: ({ brokers }) => ({
     kind: 'log-denied',
     message: `the brokers ${brokers.join(', ')} do not take this SASL mechanism`,
@@ -119,7 +121,7 @@ function socketRule(error: Error, { brokers, topic }: FailurePlace): Translation
   const says = (pattern: RegExp) => texts.some((text) => pattern.test(text));
   const list = brokers.join(', ');
   if (says(/SASL.*authentication failed|Authentication failed|invalid credentials/i)) {
-    return rules['SASL_AUTHENTICATION_FAILED']!({ brokers, topic: '?' });
+    return credentialsRefused({ brokers });
   }
   const tls = tlsProblems.find(([pattern]) => says(pattern));
   if (tls !== undefined) {

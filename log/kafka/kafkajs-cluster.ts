@@ -89,7 +89,8 @@ export class KafkajsCluster {
 
   /** Requests under way end with an error. */
   close(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    // With an error, because kafkajs takes no notice of a socket that just closes, and would wait on.
+    for (const socket of this.#sockets) socket.destroy(new Error('the log was closed'));
     this.#sockets.clear();
   }
 

@@ -89,17 +89,22 @@ export const apiKeys = load('kafkajs/src/protocol/requests/apiKeys') as Readonly
   Record<string, number>
 >;
 export const { createErrorFromCode } = load('kafkajs/src/protocol/error') as {
-  createErrorFromCode(code: number): Error & { readonly type: string };
+  readonly createErrorFromCode: (code: number) => Error & { readonly type: string };
 };
 
 const { createLogger } = load('kafkajs/src/loggers') as {
-  createLogger(options: { readonly level: number; logCreator(): () => void }): Logger;
+  readonly createLogger: (options: {
+    readonly level: number;
+    readonly logCreator: () => () => void;
+  }) => Logger;
 };
 /** What matters is in the errors. */
 export const silentLogger = createLogger({ level: 0, logCreator: () => () => {} });
 
 const queue = load('kafkajs/src/network/requestQueue') as {
-  readonly prototype: RequestQueue & { scheduleCheckPendingRequests(): void };
+  readonly prototype: RequestQueue & {
+    scheduleCheckPendingRequests: (this: RequestQueue) => void;
+  };
 };
 const original = queue.prototype.scheduleCheckPendingRequests;
 /**
