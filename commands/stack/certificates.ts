@@ -34,21 +34,9 @@ export async function createAuthority(folder: string, name: string): Promise<Aut
   const at = (file: string) => path.join(folder, file);
   const keyFile = at(`${name}.key`);
   const caFile = at(`${name}.pem`);
-  await openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-keyout',
-    keyFile,
-    '-out',
-    caFile,
-    [
-      ...['-days', String(days), '-subj', `/CN=${name}`],
-      ...['-addext', 'basicConstraints=critical,CA:TRUE'],
-    ],
-  );
+  const subject = `/CN=${name} -addext basicConstraints=critical,CA:TRUE`;
+  const files = ['-keyout', keyFile, '-out', caFile];
+  await openssl(`req -x509 -newkey rsa:2048 -nodes -days ${days} -subj ${subject}`, files);
   await writeFile(at(`${name}.index`), '');
   return {
     caFile,
@@ -67,9 +55,8 @@ async function issue(options: IssueOptions, issuer: Issuer): Promise<Identity> {
   const { folder, name: issuerName } = issuer;
   const at = (ending: string) => path.join(folder, `${options.name}.${ending}`);
   const identity = { certFile: at('pem'), keyFile: at('key'), bothFile: at('both.pem') };
-  await openssl('req', '-newkey', 'rsa:2048', '-nodes', '-keyout', identity.keyFile, [
-    ...['-out', at('csr'), '-subj', `/CN=${options.name}`],
-  ]);
+  const request = ['-keyout', identity.keyFile, '-out', at('csr')];
+  await openssl(`req -newkey rsa:2048 -nodes -subj /CN=${options.name}`, request);
   const names = options.alternatives ?? [];
   const extensions = names.length === 0 ? '' : `subjectAltName=${names.join(',')}\n`;
   const settings = `[ca]
@@ -89,12 +76,16 @@ ${extensions}`;
   await writeFile(at('cnf'), settings);
   // `openssl x509` cannot make a certificate that has expired; `openssl ca` can.
   const validity = options.isExpired
-    ? ['-startdate', '20200101000000Z', '-enddate', '20200102000000Z']
-    : ['-days', String(days)];
-  await openssl('ca', '-batch', '-notext', '-config', at('cnf'), '-in', at('csr'), [
-    ...['-out', identity.certFile, '-cert', issuer.caFile, '-keyfile', issuer.keyFile],
-    ...validity,
-  ]);
+    ? '-startdate 20200101000000Z -enddate 20200102000000Z'
+    : `-days ${days}`;
+  const files = { config: at('cnf'), in: at('csr'), out: identity.certFile, cert: issuer.caFile };
+  await openssl(
+    `ca -batch -notext ${validity}`,
+    Object.entries({ ...files, keyfile: issuer.keyFile }).flatMap(([name, file]) => [
+      `-${name}`,
+      file,
+    ]),
+  );
   const both = await Promise.all(
     [identity.keyFile, identity.certFile].map((file) => readFile(file)),
   );
@@ -102,14 +93,16 @@ ${extensions}`;
   return identity;
 }
 
-async function openssl(...words: readonly (string | readonly string[])[]): Promise<void> {
-  const result = await runProcess('openssl', words.flat()).catch((cause: unknown) => {
+/** `words` hold no blank of their own; `files` are taken as they are. */
+async function openssl(words: string, files: readonly string[]): Promise<void> {
+  const args = [...words.split(' '), ...files];
+  const result = await runProcess('openssl', args).catch((cause: unknown) => {
     throw new PipelineError('setup-failed', 'openssl could not be started', {
-      hint: 'install openssl',
+      hint: 'install openssl (Debian, Ubuntu: apt-get install openssl; macOS has it)',
       cause,
     });
   });
   if (result.exitCode !== 0) {
-    throw new PipelineError('setup-failed', `openssl ${String(words[0])} failed: ${result.output}`);
+    throw new PipelineError('setup-failed', `openssl ${args[0]} failed: ${result.output}`);
   }
 }

@@ -25,7 +25,8 @@ interface JarSet {
   readonly without?: readonly string[];
 }
 
-const kafkaVersion = '4.3.1';
+export const kafkaVersion = '4.3.1';
+export const registryVersion = '3.3.3';
 const slf4j = 'org.slf4j:slf4j-simple:1.7.36';
 
 const jarSets = {
@@ -37,7 +38,7 @@ const jarSets = {
   registry: {
     what: 'the schema registry',
     libraries: [],
-    archives: ['io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all'],
+    archives: [`io.apicurio:apicurio-registry-app:${registryVersion}:tar.gz:all`],
   },
   connect: {
     what: 'Kafka Connect',
@@ -88,7 +89,7 @@ export async function fetchJars(name: JarSetName, options: FetchOptions = {}): P
     build: async (folder) => {
       options.onProgress?.(`downloading ${set.what} (once)`);
       await download(set, folder, options);
-      await checkSums(await sumsOf(folder), wanted, set.what);
+      checkSums(await sumsOf(folder), wanted, set.what);
       await unpackArchives(set, folder);
     },
   });
@@ -100,8 +101,11 @@ async function download(set: JarSet, folder: string, options: FetchOptions): Pro
   if (set.libraries.length > 0) {
     await writeFile(path.join(folder, 'pom.xml'), pomOf(set.libraries));
     await maven(options, [
-      ...['-f', path.join(folder, 'pom.xml'), 'dependency:copy-dependencies'],
-      ...['-DincludeScope=runtime', `-DoutputDirectory=${lib}`],
+      '-f',
+      path.join(folder, 'pom.xml'),
+      'dependency:copy-dependencies',
+      '-DincludeScope=runtime',
+      `-DoutputDirectory=${lib}`,
     ]);
   }
   for (const archive of set.archives) {
@@ -120,10 +124,18 @@ async function maven(options: FetchOptions, words: readonly string[]): Promise<v
     });
   });
   if (result.exitCode === 0) return;
-  const said = result.output.trim().split('\n').slice(0, reasonLinesMax).join('\n');
-  throw new PipelineError('setup-failed', `Maven could not download what is needed: ${said}`, {
-    hint: 'check that Maven reaches its repository, then start again',
-  });
+  // A repository may be configured with a password in its address.
+  const said = result.output
+    .replaceAll(/\/\/[^\s/@]+@/g, '//…@')
+    .trim()
+    .split('\n');
+  throw new PipelineError(
+    'setup-failed',
+    `Maven could not download what is needed: ${said.slice(0, reasonLinesMax).join('\n')}`,
+    {
+      hint: 'check that Maven reaches its repository, then start again',
+    },
+  );
 }
 
 function pomOf(libraries: readonly Coordinates[]): string {
@@ -150,11 +162,11 @@ async function sumsOf(folder: string): Promise<Readonly<Record<string, string>>>
 }
 
 /** Throws `setup-failed` that names every file that is missing, too much, or not what it should be. */
-export async function checkSums(
+function checkSums(
   found: Readonly<Record<string, string>>,
   wanted: Readonly<Record<string, string>>,
   what: string,
-): Promise<void> {
+): void {
   const names = new Set([...Object.keys(found), ...Object.keys(wanted)]);
   const wrong = [...names].filter((name) => found[name] !== wanted[name]);
   if (wrong.length === 0) return;

@@ -1,17 +1,25 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
-import type { Identity } from './certificates.ts';
+import { PipelineError } from '../../runtime/errors.ts';
 import { findJava } from './java.ts';
 import { fetchJars, type FetchOptions } from './jars.ts';
-import { freePort } from './postgres.ts';
-import { runTool, type ServerProcess, startServer } from './server-process.ts';
+import {
+  type KafkaSecurity,
+  listenerNames,
+  type NodePlan,
+  type NodePorts,
+  serverSettings,
+} from './kafka-settings.ts';
+import { freePorts } from './ports.ts';
+import { quickStart, runTool, type ServerProcess, startServer } from './server-process.ts';
 
 const javaMajorMin = 17;
 const heapMax = '512m';
 
 export interface KafkaOptions extends FetchOptions {
-  /** Folder of the cluster. */
+  /** Folder of the cluster; one that is there is started again, with its data and its ports. */
   readonly dir: string;
   /** How many brokers (default 1); each is a controller as well. */
   readonly brokers?: number;
@@ -20,24 +28,22 @@ export interface KafkaOptions extends FetchOptions {
   readonly security?: KafkaSecurity;
 }
 
-/** Listeners beside the plain one: SASL over TLS, and TLS with client certificates. */
-export interface KafkaSecurity {
-  readonly caFile: string;
-  readonly server: Identity;
-  /** Name → password, for SCRAM and PLAIN. */
-  readonly users: Readonly<Record<string, string>>;
-  /** Refuse what no access control list allows; the plain listener may do everything. */
-  readonly hasAcls?: boolean;
-}
-
-export interface KafkaNode extends Pick<ServerProcess, 'kill' | 'stop'> {
+export interface KafkaNode {
+  /** 0 while it does not run. */
   readonly pid: number;
   /** host:port of the plain listener. */
   readonly address: string;
   /** Again, on the same ports, after `kill` or `stop`; resolves when it answers. */
-  start(): Promise<void>;
-  freeze(): void;
-  thaw(): void;
+  readonly start: () => Promise<void>;
+  /** Asks it to end; resolves when it is gone. */
+  readonly stop: () => Promise<void>;
+  /** SIGKILL; resolves when it is gone. */
+  readonly kill: () => Promise<void>;
+  /** SIGSTOP and SIGCONT. */
+  readonly freeze: () => void;
+  readonly thaw: () => void;
+  /** Resolves when the process that runs now is gone, with the end of its log. */
+  readonly ended: () => Promise<string>;
 }
 
 export interface KafkaCluster extends AsyncDisposable {
@@ -46,15 +52,15 @@ export interface KafkaCluster extends AsyncDisposable {
   /** Of SASL_SSL and of mutual TLS; empty without `security`. */
   readonly securedBrokers: readonly string[];
   readonly mutualBrokers: readonly string[];
-  node(index: number): KafkaNode;
-  stop(): Promise<void>;
-}
-
-interface NodePorts {
-  readonly plain: number;
-  readonly controller: number;
-  readonly secured: number;
-  readonly mutual: number;
+  /** Of one of `security.others`. */
+  readonly otherBrokers: (listener: string) => readonly string[];
+  readonly node: (index: number) => KafkaNode;
+  /** Runs a class of Kafka's command line, e.g. `kafka.admin.ConfigCommand`; gives what it said. */
+  readonly tool: (mainClass: string, args: readonly string[]) => Promise<string>;
+  /** Asks all to end; what they keep is whole on disk. */
+  readonly stop: () => Promise<void>;
+  /** Kills all: quicker, for a folder that goes away. */
+  readonly kill: () => Promise<void>;
 }
 
 /**
@@ -62,188 +68,153 @@ interface NodePorts {
  * Maven or the download is missing, or with the server's last words.
  */
 export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
-  const java = await findJava(javaMajorMin, options.env);
+  const { security, settings, brokers: count = 1 } = options;
+  const java = await findJava(javaMajorMin, options);
   const jars = path.join(await fetchJars('kafka', options), 'lib', '*');
   const dir = path.resolve(options.dir);
   await mkdir(dir, { recursive: true });
-  const ports = await clusterPorts(dir, options.brokers ?? 1);
-  const run = (words: readonly string[]) => runTool(java.path, ['-cp', jars, ...words]);
-  const nodes = await Promise.all(
-    ports.map(async (_, index) => {
-      const folder = path.join(dir, `node-${index + 1}`);
-      await format({ folder, index, ports, options, run });
-      return createNode({ folder, java: java.path, jars, ports: ports[index] ?? ports[0]! });
-    }),
-  );
-  const stop = async () => {
-    await Promise.all(nodes.map((node) => node.stop()));
+  const ports = await clusterPorts(dir, count, listenerNames(security));
+  const runtime = { java: java.path, jars };
+  const plans = ports.map((_, index): NodePlan => {
+    const folder = path.join(dir, `node-${index + 1}`);
+    return { folder, index, ports, security, settings };
+  });
+  await Promise.all(plans.map((plan) => format(plan, runtime)));
+  const nodes = plans.map((plan) => createNode(plan, { ...runtime, signal: options.signal }));
+  const onAll = async (act: (node: KafkaNode) => Promise<void>) => {
+    await Promise.all(nodes.map(act));
   };
+  const kill = () => onAll((node) => node.kill());
   // Each waits for a majority of the others.
-  const started = await Promise.allSettled(nodes.map((node) => node.start()));
-  const failed = started.find((result) => result.status === 'rejected');
-  if (failed !== undefined) {
-    await stop();
-    throw failed.reason;
-  }
-  const at = (listener: keyof NodePorts) => ports.map((own) => `127.0.0.1:${own[listener]}`);
+  await onAll((node) => node.start()).catch(async (error: unknown) => {
+    await kill();
+    throw error;
+  });
+  const stop = () => onAll((node) => node.stop());
+  const at = (name: string) =>
+    ports.flatMap((own) => (name in own ? [`127.0.0.1:${own[name]}`] : []));
   return {
-    brokers: at('plain'),
-    securedBrokers: options.security === undefined ? [] : at('secured'),
-    mutualBrokers: options.security === undefined ? [] : at('mutual'),
+    brokers: at('PLAINTEXT'),
+    securedBrokers: at('SASL_SSL'),
+    mutualBrokers: at('SSL'),
+    otherBrokers: at,
     node: (index) => {
       const node = nodes[index];
       if (node === undefined) throw new RangeError(`the cluster has no node ${index}`);
       return node;
     },
+    tool: (mainClass, args) => runTool({ ...runtime, mainClass, args }),
     stop,
+    kill,
     [Symbol.asyncDispose]: stop,
   };
 }
 
 /** The ports of a cluster stay the same when its folder is started again. */
-async function clusterPorts(dir: string, count: number): Promise<readonly NodePorts[]> {
+async function clusterPorts(
+  dir: string,
+  count: number,
+  listeners: readonly string[],
+): Promise<readonly NodePorts[]> {
   const file = path.join(dir, 'ports.json');
-  const stored = await readFile(file, 'utf8').catch(() => null);
-  if (stored !== null) return JSON.parse(stored) as NodePorts[];
-  const ports: NodePorts[] = [];
-  for (let index = 0; index < count; index += 1) {
-    const [plain, controller] = [await freePort(), await freePort()];
-    ports.push({ plain, controller, secured: await freePort(), mutual: await freePort() });
+  const stored = await readFile(file, 'utf8').catch(() => '[]');
+  const known = JSON.parse(stored) as readonly NodePorts[];
+  if (known.length > 0 && known.length !== count) {
+    throw new PipelineError(
+      'setup-failed',
+      `the Kafka cluster in ${dir} has ${known.length} brokers, not ${count}`,
+      { hint: `start it with ${known.length}, or name another folder` },
+    );
   }
-  await writeFile(file, JSON.stringify(ports));
+  const fresh = (await freePorts(count * listeners.length)).values();
+  const ports = Array.from({ length: count }, (_, index) =>
+    Object.fromEntries(
+      listeners.map((name) => [name, known[index]?.[name] ?? fresh.next().value ?? 0]),
+    ),
+  );
+  await writeFile(file, `${JSON.stringify(ports, null, 2)}\n`);
   return ports;
 }
 
-interface FormatInput {
-  readonly folder: string;
-  readonly index: number;
-  readonly ports: readonly NodePorts[];
-  readonly options: KafkaOptions;
-  readonly run: (words: readonly string[]) => Promise<unknown>;
+interface KafkaRuntime {
+  readonly java: string;
+  readonly jars: string;
 }
 
 /** A cluster id is 16 bytes in URL-safe base64; any will do for a cluster of our own. */
-const clusterId = 'VHJpYnV0YXJ5U3RhY2tfXw';
+const clusterId = Buffer.from('tributary-stack!').toString('base64url');
 
-async function format({ folder, index, ports, options, run }: FormatInput): Promise<void> {
-  const settings = path.join(folder, 'server.properties');
-  const isFormatted = await readFile(settings, 'utf8').catch(() => null);
-  if (isFormatted !== null) return;
+/** Writes the settings, and on first use the node's storage with the users in it. */
+async function format(plan: NodePlan, runtime: KafkaRuntime): Promise<void> {
+  const { folder, security } = plan;
   await mkdir(folder, { recursive: true });
-  const lines = Object.entries(serverSettings({ folder, index, ports, options }));
-  const text = lines.map(([name, value]) => `${name}=${value}\n`).join('');
-  const users = Object.entries(options.security?.users ?? {}).flatMap(([name, password]) =>
+  const lines = Object.entries(serverSettings(plan)).map(([name, value]) => `${name}=${value}\n`);
+  // It holds the passwords of PLAIN.
+  await writeFile(settingsFile(plan), lines.join(''), { mode: 0o600 });
+  if (existsSync(path.join(folder, 'data', 'meta.properties'))) return;
+  const users = Object.entries(security?.users ?? {});
+  const scram = users.flatMap(([name, password]) =>
     ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => [
       '--add-scram',
       `${mechanism}=[name=${name},password=${password}]`,
     ]),
   );
-  const draft = `${settings}.new`;
-  await writeFile(draft, text, { mode: 0o600 });
-  await run(['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', draft, ...users]);
-  await writeFile(settings, text, { mode: 0o600 });
+  await runTool({
+    ...runtime,
+    mainClass: 'kafka.tools.StorageTool',
+    args: ['format', '-t', clusterId, '-c', settingsFile(plan), ...scram],
+    secrets: users.map(([, password]) => password),
+  });
 }
 
-function serverSettings({ folder, index, ports, options }: Omit<FormatInput, 'run'>) {
-  const own = ports[index] ?? ports[0]!;
-  const { security, settings = {} } = options;
-  const listener = (name: string, port: number) => `${name}://127.0.0.1:${port}`;
-  const secured = [listener('SASL_SSL', own.secured), listener('SSL', own.mutual)];
-  const clients = [listener('PLAINTEXT', own.plain), ...(security === undefined ? [] : secured)];
-  const replicas = Math.min(3, ports.length);
-  return {
-    'process.roles': 'broker,controller',
-    'node.id': index + 1,
-    'controller.quorum.voters': ports
-      .map(({ controller }, at) => `${at + 1}@127.0.0.1:${controller}`)
-      .join(','),
-    listeners: [...clients, listener('CONTROLLER', own.controller)].join(','),
-    'advertised.listeners': clients.join(','),
-    'listener.security.protocol.map':
-      'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL',
-    'controller.listener.names': 'CONTROLLER',
-    'inter.broker.listener.name': 'PLAINTEXT',
-    'log.dirs': path.join(folder, 'data'),
-    'auto.create.topics.enable': 'false',
-    'offsets.topic.replication.factor': replicas,
-    'offsets.topic.num.partitions': 4,
-    'transaction.state.log.replication.factor': replicas,
-    'transaction.state.log.min.isr': 1,
-    'group.initial.rebalance.delay.ms': 0,
-    'log.cleaner.dedupe.buffer.size': 16_777_216,
-    'num.network.threads': 2,
-    'num.io.threads': 2,
-    ...(security === undefined ? {} : securitySettings(security)),
-    ...settings,
-  };
-}
+const settingsFile = ({ folder }: NodePlan) => path.join(folder, 'server.properties');
 
-function securitySettings({ caFile, server, users, hasAcls }: KafkaSecurity) {
-  const sasl = 'listener.name.sasl_ssl';
-  const modules = 'org.apache.kafka.common.security';
-  const plainUsers = Object.entries(users).map(([name, word]) => `user_${name}="${word}"`);
-  return {
-    'ssl.keystore.type': 'PEM',
-    'ssl.keystore.location': server.bothFile,
-    'ssl.truststore.type': 'PEM',
-    'ssl.truststore.location': caFile,
-    'listener.name.ssl.ssl.client.auth': 'required',
-    'ssl.principal.mapping.rules': 'RULE:^.*CN=([^,]+).*$/$1/,DEFAULT',
-    [`${sasl}.sasl.enabled.mechanisms`]: 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER',
-    [`${sasl}.plain.sasl.jaas.config`]: `${modules}.plain.PlainLoginModule required ${plainUsers.join(' ')};`,
-    [`${sasl}.scram-sha-256.sasl.jaas.config`]: `${modules}.scram.ScramLoginModule required;`,
-    [`${sasl}.scram-sha-512.sasl.jaas.config`]: `${modules}.scram.ScramLoginModule required;`,
-    // Tokens without a signature are for tests: whoever knows the port is on this machine.
-    [`${sasl}.oauthbearer.sasl.jaas.config`]: `${modules}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";`,
-    [`${sasl}.oauthbearer.sasl.server.callback.handler.class`]: `${modules}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler`,
-    ...(hasAcls === true
-      ? {
-          'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-          'super.users': 'User:ANONYMOUS',
-        }
-      : {}),
-  };
-}
-
-interface NodeInput {
-  readonly folder: string;
-  readonly java: string;
-  readonly jars: string;
-  readonly ports: NodePorts;
-}
-
-function createNode({ folder, java, jars, ports }: NodeInput): KafkaNode {
+function createNode(
+  plan: NodePlan,
+  { java, jars, signal }: KafkaRuntime & { readonly signal: AbortSignal | undefined },
+): KafkaNode {
+  const port = plan.ports[plan.index]?.['PLAINTEXT'] ?? 0;
   let server: ServerProcess | null = null;
   const start = async () => {
-    const flags = [`-Xmx${heapMax}`, '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
-    const settings = path.join(folder, 'server.properties');
-    server = await startServer({
+    server ??= await startServer({
       what: 'Kafka',
-      command: java,
-      args: [...flags, '-cp', jars, 'kafka.Kafka', settings],
-      pidFile: path.join(folder, 'pid'),
-      isReady: async (output) =>
-        output.includes('Kafka Server started') && (await answers(ports.plain)),
+      java,
+      args: [`-Xmx${heapMax}`, ...quickStart, '-cp', jars, 'kafka.Kafka', settingsFile(plan)],
+      dir: plan.folder,
+      signal,
+      isReady: async (log) => log.includes('Kafka Server started') && (await answers(port)),
     });
+  };
+  const end = async (how: 'stop' | 'kill') => {
+    const running = server;
+    await running?.[how]();
+    if (server === running) server = null;
   };
   return {
     get pid() {
       return server?.pid ?? 0;
     },
-    address: `127.0.0.1:${ports.plain}`,
+    address: `127.0.0.1:${port}`,
     start,
-    stop: async () => server?.stop(),
-    kill: async () => server?.kill(),
+    stop: () => end('stop'),
+    kill: () => end('kill'),
     freeze: () => server?.signal('SIGSTOP'),
     thaw: () => server?.signal('SIGCONT'),
+    ended: async () => {
+      const running = server;
+      await running?.ended;
+      return (await running?.lastWords()) ?? '';
+    },
   };
 }
 
 function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => resolve(true));
-    socket.once('error', () => resolve(false));
-    socket.once('connect', () => socket.destroy());
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect(port, '127.0.0.1');
+  socket.once('error', () => resolve(false));
+  socket.once('connect', () => {
+    socket.destroy();
+    resolve(true);
   });
+  return promise;
 }

@@ -1,129 +1,158 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { PipelineError } from '../../runtime/errors.ts';
 import { runProcess } from '../../runtime/run-process.ts';
+import { endWithUs } from './end-with-us.ts';
 
 const startTimeoutMs = 120_000;
+/** A server that takes longer to end is killed. */
 const stopTimeoutMs = 20_000;
 const pollMs = 50;
-const lastWordsBytesMax = 4_000;
+const lastWordsMax = 4_000;
 
-export interface ServerCommand {
+/** For a JVM on a laptop that is to be there soon: no threads for collecting, no second compiler. */
+export const quickStart = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'] as const;
+
+export interface JavaServer {
   /** "Kafka": for messages. */
   readonly what: string;
-  readonly command: string;
+  /** The program `java`. */
+  readonly java: string;
   readonly args: readonly string[];
-  /** Holds the process id while it runs, so that a next start finds what a killed one left. */
-  readonly pidFile: string;
-  /** Resolves to true when the server answers. Asked again and again. */
-  readonly isReady: (output: string) => boolean | Promise<boolean>;
+  /** Its folder: gets `server.log` and, while it runs, `server.pid`. */
+  readonly dir: string;
+  /** True when the server answers. Asked again and again, with what it has logged so far. */
+  readonly isReady: (log: string) => boolean | Promise<boolean>;
+  /** Ends the start; without meaning once the server answers. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ServerProcess {
   readonly pid: number;
+  /** Resolves when it is gone, whoever ended it. */
+  readonly ended: Promise<void>;
+  /** The end of its log. */
+  readonly lastWords: () => Promise<string>;
   /** Asks it to end; resolves when it is gone. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
   /** As a power cut would. */
-  kill(): Promise<void>;
-  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
+  readonly kill: () => Promise<void>;
+  readonly signal: (name: 'SIGSTOP' | 'SIGCONT') => void;
 }
 
-const running = new Set<ChildProcess>();
-// A Ctrl-C of the terminal must reach us alone, so servers have sessions of their own: end them with us.
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
-/** Starts a server and waits until it answers. Throws `setup-failed` with its last words. */
-export async function startServer(options: ServerCommand): Promise<ServerProcess> {
-  await stopLeftover(options.pidFile);
-  const child = spawn(options.command, options.args, {
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  running.add(child);
-  const gone = new Promise<void>((resolve) => {
-    child.once('exit', () => resolve());
-    child.once('error', () => resolve());
-  }).then(() => void running.delete(child));
-  const output = keepOutput(child);
-  if (child.pid !== undefined) await writeFile(options.pidFile, String(child.pid));
-  await untilReady(options, child, output);
+/**
+ * Starts a server and waits until it answers. One that a killed run left in the same folder is killed
+ * first; ours ends with this process. Throws `setup-failed` with its last words.
+ */
+export async function startServer(options: JavaServer): Promise<ServerProcess> {
+  const { dir, java, args } = options;
+  await mkdir(dir, { recursive: true });
+  const pidFile = path.join(dir, 'server.pid');
+  const mark = `-Dtributary.server=${pidFile}`;
+  await killLeftover(pidFile, mark);
+  // A file, not a pipe: the server never waits for us to read, and people can read it too.
+  const logFile = path.join(dir, 'server.log');
+  const log = await open(logFile, 'w');
+  // A terminal's Ctrl-C must reach us alone: we drain first and stop the servers last.
+  const stdio = ['ignore' as const, log.fd, log.fd];
+  const child = spawn(java, [mark, ...args], { detached: true, stdio });
+  const ended = endOf(child);
+  await log.close();
+  if (child.pid !== undefined) await writeFile(pidFile, String(child.pid));
+  const lastWords = async () => (await readText(logFile)).trim().slice(-lastWordsMax);
   const end = async (name: 'SIGTERM' | 'SIGKILL') => {
     child.kill(name);
-    // A frozen process takes no signal but these two.
+    // A frozen process takes no other signal before this one.
     child.kill('SIGCONT');
     const late = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);
-    await gone;
+    await ended;
     clearTimeout(late);
   };
-  return {
+  const server: ServerProcess = {
     pid: child.pid ?? 0,
+    ended,
+    lastWords,
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
     signal: (name) => void child.kill(name),
   };
+  await untilReady(options, server, () => readText(logFile));
+  return server;
 }
 
-interface Output {
-  /** Everything until the server is ready, then the end of it. */
-  text: string;
+function endOf(child: ChildProcess): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  child.once('exit', () => resolve());
+  // It could not be started at all.
+  child.once('error', () => resolve());
+  endWithUs(child, 'SIGKILL');
+  return promise;
 }
 
-function keepOutput(child: ChildProcess): Output {
-  const output = { text: '' };
-  const keep = (chunk: Buffer) => {
-    output.text = (output.text + chunk.toString('utf8')).slice(-lastWordsBytesMax);
-  };
-  child.stdout?.on('data', keep);
-  child.stderr?.on('data', keep);
-  return output;
-}
-
-async function untilReady(options: ServerCommand, child: ChildProcess, output: Output) {
+async function untilReady(
+  { what, isReady, signal }: JavaServer,
+  server: ServerProcess,
+  readLog: () => Promise<string>,
+): Promise<void> {
   const deadline = performance.now() + startTimeoutMs;
-  let failure: unknown;
-  child.once('error', (error) => (failure = error));
-  while (!(await options.isReady(output.text))) {
-    const isGone = failure !== undefined || child.exitCode !== null || child.signalCode !== null;
-    if (isGone || performance.now() > deadline) {
-      child.kill('SIGKILL');
-      const said = output.text.trim() || 'no output';
-      throw new PipelineError('setup-failed', `${options.what} did not start: ${said}`, {
-        ...(failure === undefined ? {} : { cause: failure }),
-      });
+  let isGone = false;
+  void server.ended.then(() => (isGone = true));
+  while (!(await isReady(await readLog()))) {
+    if (isGone || signal?.aborted === true || performance.now() > deadline) {
+      await server.kill();
+      signal?.throwIfAborted();
+      const said = (await server.lastWords()) || 'no output';
+      throw new PipelineError('setup-failed', `${what} did not start: ${said}`);
     }
     await pause(pollMs);
   }
 }
 
 /** A killed run leaves its server behind; two servers cannot share a folder. */
-async function stopLeftover(pidFile: string): Promise<void> {
-  const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
-  if (!(pid > 0) || !(await isOurs(pid))) return;
-  process.kill(pid, 'SIGKILL');
-  while (await isOurs(pid)) await pause(pollMs);
-}
-
-/** The number may belong to another program by now: only a Java process is one of ours. */
-async function isOurs(pid: number): Promise<boolean> {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
+async function killLeftover(pidFile: string, mark: string): Promise<void> {
+  const pid = Number(await readText(pidFile));
+  while (pid > 0 && (await commandLineOf(pid)).includes(mark)) {
+    process.kill(pid, 'SIGKILL');
+    await pause(pollMs);
   }
-  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => 'java');
-  return command.includes('java');
 }
 
-/** Runs a Java program to its end. Throws `setup-failed` with what it said. */
-export async function runTool(java: string, args: readonly string[]): Promise<void> {
-  const { exitCode, output } = await runProcess(java, args);
-  if (exitCode === 0) return;
-  const main = args.find((word) => /^[a-z].*\.[A-Z]/.test(word)) ?? java;
+/** Empty when there is no such process. The number may belong to any program by now. */
+export async function commandLineOf(pid: number): Promise<string> {
+  if (process.platform === 'linux') return readText(`/proc/${pid}/cmdline`);
+  const listed = await runProcess('ps', ['-o', 'command=', '-p', String(pid)]);
+  return listed.output;
+}
+
+const readText = (file: string) => readFile(file, 'utf8').catch(() => '');
+
+export interface JavaTool {
+  readonly java: string;
+  readonly jars: string;
+  readonly mainClass: string;
+  readonly args: readonly string[];
+  /** Words of the command line that no message may show. */
+  readonly secrets?: readonly string[];
+}
+
+/** Runs a Java program to its end and gives what it said. Throws `setup-failed` with the same. */
+export async function runTool(tool: JavaTool): Promise<string> {
+  const { java, jars, mainClass, args, secrets = [] } = tool;
+  const { exitCode, output } = await runProcess(java, [
+    '-Xmx256m',
+    ...quickStart,
+    '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+    '-cp',
+    jars,
+    mainClass,
+    ...args,
+  ]);
+  if (exitCode === 0) return output;
+  const said = secrets.reduce((text, secret) => text.replaceAll(secret, '…'), output.trim());
   throw new PipelineError(
     'setup-failed',
-    `${main} ended with code ${exitCode}: ${output.trim().slice(-lastWordsBytesMax)}`,
+    `${mainClass} ended with code ${exitCode}: ${said.slice(-lastWordsMax)}`,
   );
 }

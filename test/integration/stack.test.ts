@@ -1,11 +1,19 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import kafkajs from 'kafkajs';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createAuthority } from '../../commands/stack/certificates.ts';
-import { type KafkaCluster, startKafka } from '../../commands/stack/kafka.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { startKafka } from '../../commands/stack/kafka.ts';
 import { startRegistry } from '../../commands/stack/registry.ts';
+import { isAlive } from '../support/is-alive.ts';
+import { startTestKafka, startTestRegistry } from '../support/kafka.ts';
+import {
+  atOnce,
+  consumeValues,
+  createTestTopic,
+  plainClient,
+  produceValues,
+  withAdmin,
+} from '../support/kafka-client.ts';
 
 /** The servers that tests and `tributary stack` start, asked by a client that is not ours. */
 let dir: string;
@@ -21,63 +29,56 @@ afterEach(async () => {
 
 const topic = 'orders';
 
-function clientOf(
-  brokers: readonly string[],
-  options: Partial<kafkajs.KafkaConfig> = {},
-): kafkajs.Kafka {
-  const quiet = { logLevel: kafkajs.logLevel.NOTHING, retry: { retries: 0 } };
-  return new kafkajs.Kafka({ brokers: [...brokers], ...quiet, ...options });
-}
-
-async function withAdmin<T>(client: kafkajs.Kafka, use: (admin: kafkajs.Admin) => Promise<T>) {
-  const admin = client.admin({ retry: { retries: 5 } });
-  await admin.connect();
-  try {
-    return await use(admin);
-  } finally {
-    await admin.disconnect();
-  }
-}
-
-async function produce(client: kafkajs.Kafka, ...values: readonly string[]) {
-  const producer = client.producer({
-    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
-    retry: { retries: 5 },
-  });
-  await producer.connect();
-  try {
-    const messages = values.map((value) => ({ value }));
-    await producer.send({ topic, acks: -1, messages });
-  } finally {
-    await producer.disconnect();
-  }
-}
-
-async function endOf({ brokers }: KafkaCluster): Promise<string | undefined> {
-  return withAdmin(clientOf(brokers), async (admin) => {
-    return (await admin.fetchTopicOffsets(topic))[0]?.high;
-  });
-}
-
 test('a broker that was killed comes back on its port with what it acknowledged', async () => {
-  const cluster = resources.use(await startKafka({ dir: path.join(dir, 'kafka') }));
-  const client = clientOf(cluster.brokers);
-  const topics = [{ topic, numPartitions: 1, replicationFactor: 1 }];
-  await withAdmin(client, (admin) => admin.createTopics({ topics, waitForLeaders: true }));
-  await produce(client, 'a', 'b');
+  const cluster = resources.use(await startTestKafka());
+  const client = plainClient(cluster.brokers);
+  await createTestTopic(client, topic);
+  await produceValues(client, topic, ['a', 'b']);
+  const { pid } = cluster.node(0);
   await cluster.node(0).kill();
+  expect(isAlive(pid)).toBe(false);
   await cluster.node(0).start();
-  expect(await endOf(cluster)).toBe('2');
+  expect(cluster.node(0).pid).not.toBe(pid);
+  expect(await consumeValues(client, topic, 2)).toEqual(['a', 'b']);
+});
+
+test('a frozen broker answers nobody until it is thawed', async () => {
+  const cluster = resources.use(await startTestKafka());
+  const impatient = plainClient(cluster.brokers, {
+    ...atOnce,
+    connectionTimeout: 500,
+    requestTimeout: 500,
+    enforceRequestTimeout: true,
+  });
+  const names = () => withAdmin(impatient, (admin) => admin.listTopics());
+  expect(await names()).toEqual([]);
+  cluster.node(0).freeze();
+  await expect(names()).rejects.toThrow(/timed? ?out/i);
+  cluster.node(0).thaw();
+  await expect.poll(() => names().catch(() => null), { timeout: 30_000 }).toEqual([]);
+});
+
+test('a folder is started again with its data, even when the run before was killed', async () => {
+  const before = await startKafka({ dir });
+  resources.defer(() => before.kill());
+  await createTestTopic(plainClient(before.brokers), topic);
+  await produceValues(plainClient(before.brokers), topic, ['kept']);
+  const { pid } = before.node(0);
+  // Nobody stopped the first: this is what a killed process leaves behind.
+  const again = await startKafka({ dir });
+  resources.defer(() => again.kill());
+  expect(isAlive(pid)).toBe(false);
+  expect(again.brokers).toEqual(before.brokers);
+  expect(await consumeValues(plainClient(again.brokers), topic, 1)).toEqual(['kept']);
+  await expect(startKafka({ dir, brokers: 3 })).rejects.toThrow(/has 1 brokers, not 3/);
 });
 
 test('three brokers choose another leader when one dies', async () => {
-  const cluster = resources.use(await startKafka({ dir: path.join(dir, 'kafka'), brokers: 3 }));
+  const cluster = resources.use(await startTestKafka({ brokers: 3 }));
   expect(cluster.brokers).toHaveLength(3);
-  const client = clientOf(cluster.brokers);
-  const topics = [{ topic, numPartitions: 1, replicationFactor: 3 }];
-  await withAdmin(client, (admin) => admin.createTopics({ topics, waitForLeaders: true }));
+  await createTestTopic(plainClient(cluster.brokers), topic, 3);
   const leaderFor = (brokers: readonly string[]) =>
-    withAdmin(clientOf(brokers), async (admin) => {
+    withAdmin(plainClient(brokers), async (admin) => {
       const metadata = await admin.fetchTopicMetadata({ topics: [topic] });
       return metadata.topics[0]?.partitions[0]?.leader ?? 0;
     });
@@ -86,42 +87,61 @@ test('three brokers choose another leader when one dies', async () => {
   const others = cluster.brokers.filter((_, index) => index !== leader - 1);
   const next = () => leaderFor(others).catch(() => leader);
   await expect.poll(next, { timeout: 60_000 }).not.toBe(leader);
-  await produce(clientOf(others), 'after');
+  await produceValues(plainClient(others), topic, ['after']);
+  expect(await consumeValues(plainClient(others), topic, 1)).toEqual(['after']);
 });
+
+test("Kafka's own command line is at hand", async () => {
+  const cluster = resources.use(await startTestKafka());
+  await createTestTopic(plainClient(cluster.brokers), topic);
+  const at = ['--bootstrap-server', cluster.brokers[0] ?? ''];
+  const one = [...at, '--entity-type', 'topics', '--entity-name', topic];
+  await cluster.tool('kafka.admin.ConfigCommand', [
+    ...one,
+    '--alter',
+    '--add-config',
+    'retention.ms=1234',
+  ]);
+  const shown = await cluster.tool('kafka.admin.ConfigCommand', [...one, '--describe']);
+  expect(shown).toContain('retention.ms=1234');
+  await expect(cluster.tool('kafka.admin.ConfigCommand', ['--nonsense'])).rejects.toThrow(
+    /^kafka\.admin\.ConfigCommand ended with code 1/,
+  );
+});
+
+test('a server that cannot start is named with its own words, and is gone', async () => {
+  const settings = { 'log.dirs': '/dev/null/nowhere' };
+  await expect(startKafka({ dir, settings })).rejects.toThrow(/nowhere/);
+  await rm(path.join(dir, 'node-1'), { recursive: true });
+  await expect(startKafka({ dir, settings: { 'num.io.threads': 'many' } })).rejects.toThrow(
+    /num\.io\.threads/,
+  );
+});
+
+async function register(url: string, subject: string): Promise<number> {
+  const response = await fetch(`${url}/subjects/${subject}/versions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
+    body: JSON.stringify({ schema: `{"type":"record","name":"R","fields":[]}` }),
+  });
+  return ((await response.json()) as { id: number }).id;
+}
 
 test('a registry gives the same schema the same id under every subject', async () => {
-  const { url } = resources.use(await startRegistry({ dir }));
-  const schema = JSON.stringify({ schema: '{"type":"record","name":"R","fields":[]}' });
-  const register = async (subject: string) => {
-    const response = await fetch(`${url}/subjects/${subject}/versions`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
-      body: schema,
-    });
-    return ((await response.json()) as { id: number }).id;
-  };
-  expect(await register('a-value')).toBe(await register('b-value'));
+  const { url } = resources.use(await startTestRegistry());
+  const id = await register(url, 'a-value');
+  expect(id).toBeGreaterThan(0);
+  expect(await register(url, 'b-value')).toBe(id);
 });
 
-describe('a secured cluster', () => {
-  test('lets in who has the password or a certificate, and nobody else', async () => {
-    const authority = await createAuthority(path.join(dir, 'tls'), 'ca');
-    const here = ['DNS:localhost', 'IP:127.0.0.1'];
-    const server = await authority.issue({ name: 'server', alternatives: here });
-    const own = await authority.issue({ name: 'app' });
-    const security = { caFile: authority.caFile, server, users: { app: 'open-sesame' } };
-    const cluster = resources.use(await startKafka({ dir: path.join(dir, 'kafka'), security }));
-    const ca = await readFile(authority.caFile, 'utf8');
-    const names = (client: kafkajs.Kafka) => withAdmin(client, (admin) => admin.listTopics());
-    const scram = (password: string) =>
-      clientOf(cluster.securedBrokers, {
-        ssl: { ca },
-        sasl: { mechanism: 'scram-sha-512', username: 'app', password },
-      });
-    expect(await names(scram('open-sesame'))).toEqual([]);
-    await expect(names(scram('wrong'))).rejects.toThrow(/authentication failed/);
-    const [cert, key] = [await readFile(own.certFile, 'utf8'), await readFile(own.keyFile, 'utf8')];
-    expect(await names(clientOf(cluster.mutualBrokers, { ssl: { ca, cert, key } }))).toEqual([]);
-    await expect(names(clientOf(cluster.mutualBrokers, { ssl: { ca } }))).rejects.toThrow();
-  });
+test('a durable registry knows after kill -9 every id that it gave', async () => {
+  const before = await startRegistry({ dir, isDurable: true });
+  resources.defer(before.kill);
+  const id = await register(before.url, 'a-value');
+  await before.kill();
+  const again = await startRegistry({ dir, isDurable: true });
+  resources.defer(again.kill);
+  const response = await fetch(`${again.url}/schemas/ids/${id}`);
+  expect(await response.json()).toMatchObject({ schema: expect.stringContaining('"name":"R"') });
+  expect(await readFile(path.join(dir, 'server.pid'), 'utf8')).toBe(String(again.pid));
 });
