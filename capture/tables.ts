@@ -218,7 +218,7 @@ export class Tables {
     const topic = this.#topicOf(table);
     const ids = await this.#schemaIds.of(table, topic, from);
     const { keySchemaId, valueSchemaId, schemaDigest } = ids;
-    const buffers = await this.#ensureTopic(topic);
+    const buffers = await this.#ensureTopic(topic, keySchemaId !== null);
     const version = await this.#history.record({
       topic,
       valueSchemaId,
@@ -252,11 +252,11 @@ export class Tables {
     return topic;
   }
 
-  async #ensureTopic(topic: string): Promise<readonly PartitionBuffer[]> {
+  async #ensureTopic(topic: string, keyed: boolean): Promise<readonly PartitionBuffer[]> {
     const known = this.#buffers.get(topic);
     if (known !== undefined) return known;
     const { partitions, log } = this.#options;
-    await log.createTopics([{ topic, partitions, compacted: false }]);
+    await log.createTopics([{ topic, partitions, compacted: false, keyed }]);
     return this.#addBuffers(
       topic,
       Array.from({ length: partitions }, () => false),

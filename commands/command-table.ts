@@ -16,6 +16,11 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./demo.ts')).demoCommand,
   },
   {
+    name: 'stack',
+    summary: 'run PostgreSQL, Kafka and a schema registry on this machine',
+    load: async () => (await import('./stack.ts')).stackCommand,
+  },
+  {
     name: 'init',
     summary: 'read a database; write configuration, mapping and SQL',
     load: async () => (await import('./init.ts')).initCommand,

@@ -18,7 +18,17 @@ async function run(words: readonly string[], env: Record<string, string> = {}) {
 }
 
 /** Commands whose screens are held word for word. */
-const ownCommands = ['check', 'run', 'capture', 'sink', 'models', 'status', 'tail', 'config'];
+const ownCommands = [
+  'stack',
+  'check',
+  'run',
+  'capture',
+  'sink',
+  'models',
+  'status',
+  'tail',
+  'config',
+];
 
 describe('help', () => {
   test('the first screen names every command in a line', async () => {
@@ -56,6 +66,7 @@ describe('help', () => {
 
       Commands
         demo                  the whole job on a sample business, with nothing installed
+        stack                 run PostgreSQL, Kafka and a schema registry on this machine
         init                  read a database; write configuration, mapping and SQL
         check                 examine the source and what it lacks; changes nothing
         run                   run everything configured, one process a role, supervised
@@ -78,6 +89,22 @@ describe('help', () => {
         6 models or set-up, 7 differences found, 130 stopped at once by a second Ctrl-C
 
       Example: tributary run --config tributary.yaml
+
+      ────
+      PostgreSQL, Kafka and a schema registry on this machine, without Docker, until Ctrl-C. Writes a
+      tributary.yaml that goes with them. Data and ports stay in the folder for the next time. Needs Java
+      21 or newer, and Maven (mvn) for the first start, which downloads some 200 MB.
+
+      Usage: tributary stack [options]
+
+      Options
+        --dir DIR             where everything is kept (default data/stack)
+        --brokers N           how many Kafka brokers: 1 to 5 (default 1)
+        --config FILE         configuration file; else $TRIBUTARY_CONFIG, else tributary.yaml
+        --json                answer in JSON
+        --log-level LEVEL     fatal, error, warn, info, debug, trace or silent
+
+      Example: tributary stack --brokers 3
 
       ────
       Examines the source: server settings, role, publication, slot and every table. Says what is

@@ -68,6 +68,8 @@ export interface TopicSpec {
   readonly partitions: number;
   /** Keep the newest record of each key for ever, beside what retention keeps. */
   readonly compacted: boolean;
+  /** Every record has a key, so the log may drop what a newer record replaces, where it is told to. */
+  readonly keyed?: boolean;
 }
 
 export interface ReadLimits {

@@ -39,6 +39,21 @@ export const errorPolicies = {
     exit: 4,
     hint: 'free space or mend permissions; writing resumes by itself',
   },
+  'log-unreachable': {
+    retry: 'backoff',
+    exit: 4,
+    hint: 'check that the brokers run, and that they advertise addresses which this machine reaches',
+  },
+  'log-denied': {
+    retry: 'never',
+    exit: 4,
+    hint: 'check user, password, certificates and access control lists of the brokers',
+  },
+  'log-record-too-large': {
+    retry: 'never',
+    exit: 4,
+    hint: 'raise log.topics.message_size, and max.message.bytes of topics that exist',
+  },
   'log-corrupt': {
     retry: 'never',
     exit: 4,

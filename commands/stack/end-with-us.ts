@@ -13,6 +13,10 @@ export function endWithUs(child: ChildProcess, signal: NodeJS.Signals): void {
   if (isListening) return;
   isListening = true;
   process.on('exit', () => {
-    for (const [running, last] of children) running.kill(last);
+    for (const [running, last] of children) {
+      running.kill(last);
+      // A frozen process would never see it.
+      running.kill('SIGCONT');
+    }
   });
 }

@@ -25,7 +25,8 @@ interface JarSet {
   readonly without?: readonly string[];
 }
 
-const kafkaVersion = '4.3.1';
+export const kafkaVersion = '4.3.1';
+export const registryVersion = '3.3.3';
 const slf4j = 'org.slf4j:slf4j-simple:1.7.36';
 
 const jarSets = {
@@ -37,7 +38,7 @@ const jarSets = {
   registry: {
     what: 'the schema registry',
     libraries: [],
-    archives: ['io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all'],
+    archives: [`io.apicurio:apicurio-registry-app:${registryVersion}:tar.gz:all`],
   },
   connect: {
     what: 'Kafka Connect',
@@ -123,10 +124,18 @@ async function maven(options: FetchOptions, words: readonly string[]): Promise<v
     });
   });
   if (result.exitCode === 0) return;
-  const said = result.output.trim().split('\n').slice(0, reasonLinesMax).join('\n');
-  throw new PipelineError('setup-failed', `Maven could not download what is needed: ${said}`, {
-    hint: 'check that Maven reaches its repository, then start again',
-  });
+  // A repository may be configured with a password in its address.
+  const said = result.output
+    .replaceAll(/\/\/[^\s/@]+@/g, '//…@')
+    .trim()
+    .split('\n');
+  throw new PipelineError(
+    'setup-failed',
+    `Maven could not download what is needed: ${said.slice(0, reasonLinesMax).join('\n')}`,
+    {
+      hint: 'check that Maven reaches its repository, then start again',
+    },
+  );
 }
 
 function pomOf(libraries: readonly Coordinates[]): string {

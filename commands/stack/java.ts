@@ -9,20 +9,20 @@ export interface Java {
   readonly major: number;
 }
 
-/** Where Linux distributions and macOS put their JDKs. */
-const jdkFolders = ['/usr/lib/jvm', '/opt', '/Library/Java/JavaVirtualMachines'];
+export interface JavaPlaces {
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  /** Folders of JDKs; where Linux distributions and macOS put them unless given. */
+  readonly jdkFolders?: readonly string[];
+}
 
-const found = new Map<string, Promise<readonly Java[]>>();
+const usualFolders = ['/usr/lib/jvm', '/opt', '/Library/Java/JavaVirtualMachines'];
 
 /**
  * The Java to run a server with: the oldest that is new enough, so that the servers meet what they were
  * made for. Looks at JAVA_HOME, PATH and the usual folders. Throws `setup-failed` that names what is there.
  */
-export async function findJava(majorMin: number, env: NodeJS.ProcessEnv = process.env) {
-  const places = `${env['JAVA_HOME'] ?? ''}|${env['PATH'] ?? ''}`;
-  const looked = found.get(places) ?? lookForJava(env);
-  found.set(places, looked);
-  const all = await looked;
+export async function findJava(majorMin: number, places: JavaPlaces = {}): Promise<Java> {
+  const all = await lookForJava(places);
   const fit = all
     .filter(({ major }) => major >= majorMin)
     .toSorted((left, right) => left.major - right.major);
@@ -33,7 +33,8 @@ export async function findJava(majorMin: number, env: NodeJS.ProcessEnv = proces
   });
 }
 
-async function lookForJava(env: NodeJS.ProcessEnv): Promise<readonly Java[]> {
+async function lookForJava(places: JavaPlaces): Promise<readonly Java[]> {
+  const { env = process.env, jdkFolders = usualFolders } = places;
   const home = env['JAVA_HOME'];
   const inPath = (env['PATH'] ?? '').split(path.delimiter).filter((folder) => folder !== '');
   const candidates = new Set([
@@ -55,6 +56,7 @@ async function jdksIn(folder: string): Promise<readonly string[]> {
 
 async function versionOf(java: string): Promise<Java | null> {
   const result = await runProcess(java, ['-version']).catch(() => null);
-  const major = /version "(\d+)/.exec(result?.output ?? '')?.[1];
+  // Until 8 it counted 1.8.
+  const major = /version "(?:1\.)?(\d+)/.exec(result?.output ?? '')?.[1];
   return major === undefined ? null : { path: java, major: Number(major) };
 }

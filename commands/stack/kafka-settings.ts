@@ -76,6 +76,9 @@ export function serverSettings(plan: NodePlan): Readonly<Record<string, string |
     'transaction.state.log.min.isr': 1,
     'share.coordinator.state.topic.replication.factor': replicas,
     'share.coordinator.state.topic.min.isr': 1,
+    // A broker that was killed may come back once its old session is over.
+    'broker.session.timeout.ms': 4_000,
+    'broker.heartbeat.interval.ms': 500,
     'group.initial.rebalance.delay.ms': 0,
     'log.cleaner.dedupe.buffer.size': 16_777_216,
     'num.network.threads': 2,

@@ -69,7 +69,7 @@ export interface KafkaCluster extends AsyncDisposable {
  */
 export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
   const { security, settings, brokers: count = 1 } = options;
-  const java = await findJava(javaMajorMin, options.env);
+  const java = await findJava(javaMajorMin, options);
   const jars = path.join(await fetchJars('kafka', options), 'lib', '*');
   const dir = path.resolve(options.dir);
   await mkdir(dir, { recursive: true });
@@ -80,7 +80,7 @@ export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
     return { folder, index, ports, security, settings };
   });
   await Promise.all(plans.map((plan) => format(plan, runtime)));
-  const nodes = plans.map((plan) => createNode(plan, runtime));
+  const nodes = plans.map((plan) => createNode(plan, { ...runtime, signal: options.signal }));
   const onAll = async (act: (node: KafkaNode) => Promise<void>) => {
     await Promise.all(nodes.map(act));
   };
@@ -169,7 +169,10 @@ async function format(plan: NodePlan, runtime: KafkaRuntime): Promise<void> {
 
 const settingsFile = ({ folder }: NodePlan) => path.join(folder, 'server.properties');
 
-function createNode(plan: NodePlan, { java, jars }: KafkaRuntime): KafkaNode {
+function createNode(
+  plan: NodePlan,
+  { java, jars, signal }: KafkaRuntime & { readonly signal: AbortSignal | undefined },
+): KafkaNode {
   const port = plan.ports[plan.index]?.['PLAINTEXT'] ?? 0;
   let server: ServerProcess | null = null;
   const start = async () => {
@@ -178,6 +181,7 @@ function createNode(plan: NodePlan, { java, jars }: KafkaRuntime): KafkaNode {
       java,
       args: [`-Xmx${heapMax}`, ...quickStart, '-cp', jars, 'kafka.Kafka', settingsFile(plan)],
       dir: plan.folder,
+      signal,
       isReady: async (log) => log.includes('Kafka Server started') && (await answers(port)),
     });
   };

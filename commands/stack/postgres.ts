@@ -101,6 +101,12 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
+export const replicationSettings = {
+  wal_level: 'logical',
+  max_wal_senders: 20,
+  max_replication_slots: 20,
+} as const;
+
 function serverArguments(
   dataDir: string,
   port: number,
@@ -110,9 +116,7 @@ function serverArguments(
     listen_addresses: '127.0.0.1',
     port,
     unix_socket_directories: '',
-    wal_level: 'logical',
-    max_wal_senders: 20,
-    max_replication_slots: 20,
+    ...replicationSettings,
     log_min_messages: 'warning',
     timezone: 'UTC',
     ...settings,

@@ -29,7 +29,7 @@ export interface RunningRegistry extends ServerProcess, AsyncDisposable {
  * set. Throws `setup-failed`.
  */
 export async function startRegistry(options: RegistryOptions): Promise<RunningRegistry> {
-  const java = await findJava(javaMajorMin, options.env);
+  const java = await findJava(javaMajorMin, options);
   const home = path.join(await fetchJars('registry', options), 'apicurio-registry-app');
   const dir = path.resolve(options.dir);
   await mkdir(dir, { recursive: true });
@@ -60,6 +60,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
       path.join(home, 'quarkus-run.jar'),
     ],
     dir,
+    signal: options.signal,
     isReady: () => answers(`${url}/subjects`),
   });
   return { ...server, url, [Symbol.asyncDispose]: server.stop };

@@ -25,6 +25,8 @@ export interface JavaServer {
   readonly dir: string;
   /** True when the server answers. Asked again and again, with what it has logged so far. */
   readonly isReady: (log: string) => boolean | Promise<boolean>;
+  /** Ends the start; without meaning once the server answers. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ServerProcess {
@@ -90,7 +92,7 @@ function endOf(child: ChildProcess): Promise<void> {
 }
 
 async function untilReady(
-  { what, isReady }: JavaServer,
+  { what, isReady, signal }: JavaServer,
   server: ServerProcess,
   readLog: () => Promise<string>,
 ): Promise<void> {
@@ -98,8 +100,9 @@ async function untilReady(
   let isGone = false;
   void server.ended.then(() => (isGone = true));
   while (!(await isReady(await readLog()))) {
-    if (isGone || performance.now() > deadline) {
+    if (isGone || signal?.aborted === true || performance.now() > deadline) {
       await server.kill();
+      signal?.throwIfAborted();
       const said = (await server.lastWords()) || 'no output';
       throw new PipelineError('setup-failed', `${what} did not start: ${said}`);
     }
@@ -117,7 +120,7 @@ async function killLeftover(pidFile: string, mark: string): Promise<void> {
 }
 
 /** Empty when there is no such process. The number may belong to any program by now. */
-async function commandLineOf(pid: number): Promise<string> {
+export async function commandLineOf(pid: number): Promise<string> {
   if (process.platform === 'linux') return readText(`/proc/${pid}/cmdline`);
   const listed = await runProcess('ps', ['-o', 'command=', '-p', String(pid)]);
   return listed.output;
