@@ -11,12 +11,7 @@ import {
 
 const javaMajorMin = 17;
 
-export interface DebeziumOptions {
-  /** Folder of its files and log. */
-  readonly dir: string;
-  readonly brokers: readonly string[];
-  /** Where Confluent's interface of the registry begins. */
-  readonly registryUrl: string;
+export interface DebeziumOptions extends ConnectPlace {
   /** Of the database that is read. */
   readonly url: string;
   /** `topic.prefix`. */
@@ -31,8 +26,51 @@ export interface DebeziumOptions {
  * The real Debezium on Kafka Connect, with Avro as Confluent frames it. It streams from the moment that
  * its slot exists; nothing is snapshotted. Throws `setup-failed`.
  */
-export async function startDebezium(options: DebeziumOptions): Promise<ServerProcess> {
-  const { dir } = options;
+export function startDebezium(options: DebeziumOptions): Promise<ServerProcess> {
+  return startConnect({
+    ...options,
+    connector: connectorSettings(options),
+    isReady: (log) => log.includes('Starting streaming') || log.includes('Searching for WAL'),
+  });
+}
+
+export interface UnwrapOptions extends ConnectPlace {
+  readonly topics: readonly string[];
+  /** Gets a line for each record. */
+  readonly file: string;
+}
+
+/** Debezium's own transform, which makes rows of envelopes, on the topics of somebody else. */
+export function startUnwrap(options: UnwrapOptions): Promise<ServerProcess> {
+  const connector = {
+    name: 'unwrap',
+    'connector.class': 'org.apache.kafka.connect.file.FileStreamSinkConnector',
+    'tasks.max': '1',
+    topics: options.topics.join(','),
+    file: options.file,
+    transforms: 'unwrap',
+    'transforms.unwrap.type': 'io.debezium.transforms.ExtractNewRecordState',
+    'consumer.override.auto.offset.reset': 'earliest',
+  };
+  return startConnect({ ...options, connector, isReady: (log) => log.includes('Executing sink task') });
+}
+
+interface ConnectPlace {
+  /** Folder of its files and log. */
+  readonly dir: string;
+  readonly brokers: readonly string[];
+  /** Where Confluent's interface of the registry begins. */
+  readonly registryUrl: string;
+}
+
+interface ConnectOptions extends ConnectPlace {
+  readonly connector: Readonly<Record<string, string>>;
+  readonly isReady: (log: string) => boolean;
+}
+
+/** Kafka Connect in one process, with one connector. */
+async function startConnect(options: ConnectOptions): Promise<ServerProcess> {
+  const { dir, isReady } = options;
   await mkdir(dir, { recursive: true });
   const java = await findJava(javaMajorMin);
   const jars = path.join(await fetchJars('connect'), 'lib', '*');
@@ -40,9 +78,9 @@ export async function startDebezium(options: DebeziumOptions): Promise<ServerPro
   const worker = path.join(dir, 'worker.properties');
   const connector = path.join(dir, 'connector.properties');
   await writeFile(worker, propertiesText(await workerSettings(options, port)));
-  await writeFile(connector, propertiesText(connectorSettings(options)), { mode: 0o600 });
+  await writeFile(connector, propertiesText(options.connector), { mode: 0o600 });
   return startServer({
-    what: 'Debezium',
+    what: 'Kafka Connect',
     java: java.path,
     dir,
     args: [
@@ -54,11 +92,11 @@ export async function startDebezium(options: DebeziumOptions): Promise<ServerPro
       worker,
       connector,
     ],
-    isReady: (log) => log.includes('Starting streaming') || log.includes('Searching for WAL'),
+    isReady,
   });
 }
 
-async function workerSettings({ dir, brokers, registryUrl }: DebeziumOptions, port: number) {
+async function workerSettings({ dir, brokers, registryUrl }: ConnectPlace, port: number) {
   const registry = registryUrl.replace(/\/ccompat\/v7$/, '/registry/v2');
   const converter = (part: 'key' | 'value') => ({
     [`${part}.converter`]: 'io.apicurio.registry.utils.converter.AvroConverter',
