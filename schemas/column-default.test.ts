@@ -86,7 +86,7 @@ describe('the default in a schema', () => {
   });
 });
 
-test('a default beyond 2^53 stands in the schema as it is', () => {
+it('a default beyond 2^53 stands in the schema as it is', () => {
   const column = {
     name: 'c',
     type: { kind: 'int8' },

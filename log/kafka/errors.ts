@@ -186,7 +186,8 @@ export function brokenError(
   address: BrokerAddress,
   security: { readonly hasTls: boolean; readonly hasSasl: boolean },
 ): PipelineError {
-  if (error instanceof PipelineError) return error;
+  const own = wrappedErrors(error).find((one) => one instanceof PipelineError);
+  if (own !== undefined) return own;
   const at = `broker ${addressText(address)}`;
   const chain = causesOf(error);
   const denied = deniedReason(chain, security);
@@ -235,7 +236,9 @@ function deniedReason(
       apiId === 'SASL_AUTHENTICATION_FAILED' ||
       code === 'PLT_KFK_AUTHENTICATION';
     if (hasSasl && isAuthentication) {
-      const isMechanism = /mechanism/i.test(message) || apiId === 'UNSUPPORTED_SASL_MECHANISM';
+      const isMechanism =
+        /mechanism is not supported|suitable sasl mechanism/i.test(message) ||
+        apiId === 'UNSUPPORTED_SASL_MECHANISM';
       return isMechanism
         ? {
             reason: 'it does not offer this way of authentication',
@@ -281,23 +284,30 @@ interface Failure {
 const causesMax = 40;
 
 /** The error and everything that it was made of: both libraries wrap what happened, in different ways. */
-function causesOf(error: unknown): Failure[] {
-  const found: Failure[] = [];
+function wrappedErrors(error: unknown): object[] {
+  const found: object[] = [];
   const queue: unknown[] = [error];
   while (queue.length > 0 && found.length < causesMax) {
     const one = queue.shift();
     if (typeof one !== 'object' || one === null) continue;
+    found.push(one);
     const fields = one as Readonly<Record<string, unknown>>;
-    found.push({
-      code: textOf(fields['code']),
-      name: textOf(fields['name']),
-      apiId: textOf(fields['apiId']),
-      message: textOf(fields['message']),
-    });
     queue.push(fields['cause'], fields['originalError']);
     if (Array.isArray(fields['errors'])) queue.push(...(fields['errors'] as unknown[]));
   }
   return found;
+}
+
+function causesOf(error: unknown): Failure[] {
+  return wrappedErrors(error).map((one) => {
+    const fields = one as Readonly<Record<string, unknown>>;
+    return {
+      code: textOf(fields['code']),
+      name: textOf(fields['name']),
+      apiId: textOf(fields['apiId']),
+      message: textOf(fields['message']),
+    };
+  });
 }
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');

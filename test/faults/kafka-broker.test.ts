@@ -116,11 +116,12 @@ describe('every acknowledged record is there once and in order', () => {
   });
 
   it('after the broker was frozen for 30 s', async () => {
-    await suffer(async () => {
+    const writers = await suffer(async () => {
       cluster.node(0).freeze();
       await pause(frozenMs);
       cluster.node(0).thaw();
     });
+    expect(writers.filter(({ failures }) => failures.length === 0)).toEqual([]);
   });
 });
 

@@ -1,5 +1,7 @@
+import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openEmbeddedLog } from '../../log/embedded/embedded-log.ts';
 import { formatLsn, parseLsn } from '../../schemas/lsn.ts';
 import { eventually } from '../integration/capture-harness.ts';
 import {
@@ -37,16 +39,49 @@ async function withScene(
   await withRegistryScene(options, (scene) => play(scene, fake));
 }
 
-async function expectEqual(scene: RegistryScene, tables = ['items', 'other']): Promise<void> {
+async function expectEqual(
+  scene: RegistryScene,
+  tables = ['items', 'other'],
+  deadLetters = 0,
+): Promise<void> {
   for (const table of tables) {
     expect(scene.lakeRows(table)).toEqual(await scene.sourceRows(table));
   }
-  expect(scene.lake.content.deadLetters).toEqual([]);
+  expect(scene.lake.content.deadLetters).toHaveLength(deadLetters);
   for (const { changes } of scene.lake.content.tables.values()) {
     const positions = changes.map(({ change }) => change.seq);
     expect(positions).toEqual([...new Set(positions)].toSorted());
   }
 }
+
+test('records of another program at the end of a partition are dead letters; capture goes on before them', () =>
+  withScene('strangers', async (scene) => {
+    const first = await scene.start();
+    await snapshotFinished(scene);
+    await scene.load(first);
+    await first.stop();
+    const log = await openEmbeddedLog({ path: path.join(scene.bench.dir, 'log.db') });
+    const stranger = { key: null, value: Buffer.from('{"id": 1}'), headers: [], timestampMs: 1 };
+    const records = Array.from({ length: 300 }, () => stranger);
+    await log.append([{ topic: 'app.public.items', partition: 1, records }]);
+    await log.close();
+    await scene.run(`update items set note = 'after it'; delete from items where id = 3`);
+    const second = await scene.start();
+    await scene.load(second);
+    await expectEqual(scene, ['items', 'other'], 300);
+    const [letter] = scene.lake.content.deadLetters;
+    expect(letter).toMatchObject({
+      topic: 'app.public.items',
+      partition: 1,
+      reason: 'the record has no tributary.seq header',
+    });
+    await second.stop();
+  }));
+
+const snapshotFinished = (scene: RegistryScene) =>
+  eventually('the snapshot', () =>
+    scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
+  );
 
 const confirmed = (scene: RegistryScene) =>
   scene.bench.events.findLast((event) => event.type === 'confirmed')?.lsn ?? 0n;
@@ -68,9 +103,7 @@ describe('a registry that is away', () => {
       expect(scene.bench.events.some(({ type }) => type === 'registry-waiting')).toBe(true);
       await fake.up();
       await said(scene, /^the registry is back: the schema of public\.\w+ is registered$/);
-      await eventually('the snapshot', () =>
-        scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-      );
+      await snapshotFinished(scene);
       await scene.load(capture);
       await expectEqual(scene);
       await capture.stop();
@@ -79,9 +112,7 @@ describe('a registry that is away', () => {
   test('in the middle: known tables go on, a new schema waits, and nothing is confirmed beyond it', () =>
     withScene('away_middle', async (scene, fake) => {
       const capture = await scene.start();
-      await eventually('the snapshot', () =>
-        scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-      );
+      await snapshotFinished(scene);
       await scene.load(capture);
       await fake.down();
       await scene.run(
@@ -113,9 +144,7 @@ describe('a registry that is away', () => {
   test('a stop while a schema waits ends capture at once, and the next start takes what was left', () =>
     withScene('away_stop', async (scene, fake) => {
       const first = await scene.start();
-      await eventually('the snapshot', () =>
-        scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-      );
+      await snapshotFinished(scene);
       await fake.down();
       await scene.run(`alter table items add column size int; update items set size = id`);
       await said(scene, /^the new schema of public\.items waits/);
@@ -132,9 +161,7 @@ describe('a registry that is away', () => {
   test('known tables resume without a single request', () =>
     withScene('away_restart', async (scene, fake) => {
       const first = await scene.start();
-      await eventually('the snapshot', () =>
-        scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-      );
+      await snapshotFinished(scene);
       await scene.load(first);
       await first.stop();
       await scene.run(
@@ -152,9 +179,7 @@ describe('a registry that is away', () => {
   test('one that lost its schemas, and counts from 1 again, is refused', () =>
     withScene('amnesia', async (scene, fake) => {
       const first = await scene.start();
-      await eventually('the snapshot', () =>
-        scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-      );
+      await snapshotFinished(scene);
       await first.stop();
       fake.subjects.clear();
       fake.texts.clear();
@@ -175,9 +200,7 @@ describe('a table that is parked', () => {
   test('is held back alone, through restarts; when the rule is relaxed it is read again, beside its writers', () =>
     withScene('parked', async (scene, fake) => {
       const first = await scene.start(park);
-      await eventually('the snapshot', () =>
-        scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-      );
+      await snapshotFinished(scene);
       await scene.load(first);
       const enough = new AbortController();
       const writer = writeUntil(scene.url, enough.signal, (number) => {
@@ -238,9 +261,7 @@ describe('a table that is parked', () => {
   test('goes on at its next schema, when the registry takes that', () =>
     withScene('mended', async (scene) => {
       const capture = await scene.start(park);
-      await eventually('the snapshot', () =>
-        scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-      );
+      await snapshotFinished(scene);
       await scene.run(
         `${breakItems}; update items set note = 'lost?' where id < 100; delete from items where id > 450`,
       );
@@ -298,9 +319,7 @@ describe('a table that is parked', () => {
       'parked_bag',
       async (scene, fake) => {
         const capture = await scene.start(park);
-        await eventually('the snapshot', () =>
-          scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-        );
+        await snapshotFinished(scene);
         await scene.run(
           `${breakItems}; insert into items values (1, 'n1'); delete from items where id = 3`,
         );
@@ -324,9 +343,7 @@ describe('a table that is parked', () => {
   test('that is dropped is forgotten, and one of its name is taken from the first row', () =>
     withScene('parked_dropped', async (scene) => {
       const capture = await scene.start(park);
-      await eventually('the snapshot', () =>
-        scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-      );
+      await snapshotFinished(scene);
       await scene.run(`${breakItems}; update items set note = 'x' where id = 1`);
       await said(scene, /^public\.items is parked/);
       await scene.run(`drop table items`);

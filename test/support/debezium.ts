@@ -46,8 +46,13 @@ export async function startDebezium(options: DebeziumOptions): Promise<ServerPro
     java: java.path,
     dir,
     args: [
-      ...['-Xmx1g', ...quickStart, '-cp', jars],
-      ...['org.apache.kafka.connect.cli.ConnectStandalone', worker, connector],
+      '-Xmx1g',
+      ...quickStart,
+      '-cp',
+      jars,
+      'org.apache.kafka.connect.cli.ConnectStandalone',
+      worker,
+      connector,
     ],
     isReady: (log) => log.includes('Starting streaming') || log.includes('Searching for WAL'),
   });
