@@ -181,7 +181,8 @@ async function firstToEnd(servers: Readonly<Record<string, Promise<string>>>): P
 async function lockFolder(dir: string): Promise<AsyncDisposable> {
   const file = path.join(dir, 'stack.pid');
   const owner = Number(await readFile(file, 'utf8').catch(() => ''));
-  if (owner > 0 && owner !== process.pid && (await commandLineOf(owner)).includes('tributary.ts')) {
+  const isStack = /tributary[^\s\0]*[\s\0]+stack/;
+  if (owner > 0 && owner !== process.pid && isStack.test(await commandLineOf(owner))) {
     throw new PipelineError('setup-failed', `process ${owner} runs a stack in ${dir}`, {
       hint: 'stop it with Ctrl-C first, or name another folder with --dir',
     });
