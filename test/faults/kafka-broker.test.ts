@@ -8,6 +8,7 @@ import type { TopicDrift } from '../../log/kafka/topic-admin.ts';
 import type { LogRecord } from '../../log/log.ts';
 import type { KafkaLogConfig } from '../../runtime/config.ts';
 import { startTestKafka } from '../support/kafka.ts';
+import { plainClient, withAdmin } from '../support/kafka-client.ts';
 import { kafkaConfig } from '../support/kafka-config.ts';
 import { ResumingWriter } from '../support/resuming-writer.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
@@ -38,20 +39,6 @@ function configOf(client: (typeof clients)[number], more: object = {}): KafkaLog
     timeout: { connect: '2 s', request: '4 s' },
     ...more,
   });
-}
-
-async function withAdmin<T>(use: (admin: kafkajs.Admin) => Promise<T>): Promise<T> {
-  const client = new kafkajs.Kafka({
-    brokers: [...cluster.brokers],
-    logLevel: kafkajs.logLevel.NOTHING,
-  });
-  const admin = client.admin();
-  await admin.connect();
-  try {
-    return await use(admin);
-  } finally {
-    await admin.disconnect();
-  }
 }
 
 const record = (bytes: number): LogRecord => ({
@@ -146,8 +133,11 @@ describe.each(clients)('with %s', (client) => {
     const config = configOf(client);
     const topic = `${config.prefix}.small`;
     const entries = [{ name: 'max.message.bytes', value: '20000' }];
-    await withAdmin((admin) =>
-      admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries: entries }] }),
+    await withAdmin(plainClient(cluster.brokers), (admin) =>
+      admin.createTopics({
+        waitForLeaders: false,
+        topics: [{ topic, numPartitions: 1, configEntries: entries }],
+      }),
     );
     const drifts: TopicDrift[] = [];
     const log = await openKafkaLog({ config, onDrift: (drift) => drifts.push(drift) });
@@ -173,7 +163,9 @@ describe.each(clients)('with %s', (client) => {
     const log = await openKafkaLog({ config });
     await log.createTopics([{ topic, partitions: 1, compacted: false }]);
     await log.append([{ topic, partition: 0, records: [record(10)] }]);
-    await withAdmin((admin) => admin.deleteTopics({ topics: [topic] }));
+    await withAdmin(plainClient(cluster.brokers), (admin) =>
+      admin.deleteTopics({ topics: [topic] }),
+    );
     const appendOn = async () => {
       for (;;) await log.append([{ topic, partition: 0, records: [record(10)] }]);
     };
@@ -187,7 +179,9 @@ describe.each(clients)('with %s', (client) => {
   it('a topic with another number of partitions is refused with both numbers', async () => {
     const config = configOf(client);
     const topic = `${config.prefix}.grown`;
-    await withAdmin((admin) => admin.createTopics({ topics: [{ topic, numPartitions: 5 }] }));
+    await withAdmin(plainClient(cluster.brokers), (admin) =>
+      admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: 5 }] }),
+    );
     const log = await openKafkaLog({ config });
     await expect(
       log.createTopics([{ topic, partitions: 4, compacted: false }]),
@@ -228,7 +222,7 @@ describe.each(clients)('with %s', (client) => {
     ]);
     await log.close();
     const names = ['keyed', 'keyless', 'control'].map(topicOf);
-    const settings = await withAdmin((admin) =>
+    const settings = await withAdmin(plainClient(cluster.brokers), (admin) =>
       admin.describeConfigs({
         includeSynonyms: false,
         resources: names.map((name) => ({ type: kafkajs.ConfigResourceTypes.TOPIC, name })),
