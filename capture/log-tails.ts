@@ -1,10 +1,20 @@
-import type { Log, OffsetRange } from '../log/log.ts';
+import type {
+  Log,
+  OffsetRange,
+  PartitionOffset,
+  StoredRecord,
+  TopicPartition,
+} from '../log/log.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { controlTopics, headerSeq } from '../schemas/control.ts';
 import { positionZero, type PositionText } from '../schemas/position.ts';
 
 /** Partitions whose last record is read at the same time. */
 const readsMax = 16;
+/** Records of another program that are looked past, in growing steps, for the last one of ours. */
+const foreignRecordsMin = 64;
+const foreignRecordsMax = foreignRecordsMin * 4 ** 4;
+const readBytesMax = 1 << 20;
 
 /**
  * The position of the last record of each partition, when capture opened the log: what is not above it
@@ -43,7 +53,10 @@ export function isTableTopic(prefix: string, topic: string): boolean {
   return topic.startsWith(`${prefix}.`) && !control.includes(topic);
 }
 
-/** Reads the last record of every partition. Throws `log-corrupt` when one has no position. */
+/**
+ * Reads the position of the last record of every partition that capture wrote. Throws `log-corrupt` when
+ * another program wrote more than `foreignRecordsMax` records after it.
+ */
 export async function readTails(
   log: Log,
   ranges: ReadonlyMap<string, readonly OffsetRange[]>,
@@ -55,7 +68,7 @@ export async function readTails(
       Array.from(list, () => positionZero),
     );
     return list.flatMap((range, partition) =>
-      range.end > range.start ? [{ topic, partition }] : [],
+      range.end > range.start ? [{ topic, partition, start: range.start }] : [],
     );
   });
   for (let first = 0; first < partitions.length; first += readsMax) {
@@ -69,17 +82,51 @@ export async function readTails(
   return tails;
 }
 
-async function readTail(
-  log: Log,
-  partition: { readonly topic: string; readonly partition: number },
-): Promise<PositionText> {
-  const record = await log.lastRecord(partition);
+interface Tail extends TopicPartition {
+  /** Its first retained offset. */
+  readonly start: number;
+}
+
+async function readTail(log: Log, tail: Tail): Promise<PositionText> {
+  const record = await log.lastRecord(tail);
   if (record === undefined) return positionZero;
-  const header = record.headers.find(([name]) => name === headerSeq);
-  if (header !== undefined) return header[1].toString('latin1');
+  const own = positionOf(record);
+  if (own !== null) return own;
+  const { topic, partition } = tail;
+  // Another program wrote to this topic. Sinks make dead letters of that; what we wrote lies before it.
+  for (let window = foreignRecordsMin; window <= foreignRecordsMax; window *= 4) {
+    const from = Math.max(tail.start, record.offset - window);
+    const found = await lastPosition(log, { topic, partition, offset: from }, record.offset);
+    if (found !== null) return found;
+    if (from === tail.start) return positionZero;
+  }
   throw new PipelineError(
     'log-corrupt',
-    `the last record of ${partition.topic}/${partition.partition} (offset ${record.offset}) has no position`,
-    { hint: 'another program wrote to this topic: choose another log.prefix' },
+    `the last ${foreignRecordsMax} records of ${topic}/${partition} (up to offset ${record.offset}) have no position`,
+    { hint: 'another program writes to this topic: stop it, or choose another log.prefix' },
   );
+}
+
+/** The position of the last record below `end` that has one; null when none has. */
+async function lastPosition(
+  log: Log,
+  { topic, partition, offset }: PartitionOffset,
+  end: number,
+): Promise<PositionText | null> {
+  let found: PositionText | null = null;
+  for (let next = offset; next < end;) {
+    const limits = { bytesMax: readBytesMax, waitMs: 0, allowTruncated: true };
+    const records = await log.read({ topic, partition, offset: next }, limits);
+    for (const record of records) {
+      if (record.offset < end) found = positionOf(record) ?? found;
+      next = record.offset + 1;
+    }
+    if (records.length === 0) break;
+  }
+  return found;
+}
+
+function positionOf(record: StoredRecord): PositionText | null {
+  const header = record.headers.find(([name]) => name === headerSeq);
+  return header === undefined ? null : header[1].toString('latin1');
 }

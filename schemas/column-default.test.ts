@@ -17,7 +17,7 @@ const cases: readonly Case[] = [
   ['integer', { kind: 'int4' }, "'-5'::integer", -5],
   ['integer', { kind: 'int4' }, "nextval('t_id_seq'::regclass)", 0],
   ['integer', { kind: 'int4' }, '(1 + 2)', undefined],
-  ['bigint', { kind: 'int8' }, "'9223372036854775807'::bigint", undefined],
+  ['bigint', { kind: 'int8' }, "'9223372036854775807'::bigint", { rawJSON: '9223372036854775807' }],
   ['double precision', { kind: 'float8' }, "'-0.5'::numeric", -0.5],
   ['boolean', { kind: 'bool' }, 'false', false],
   ['numeric(6,2)', numeric, '0', '\0'],
@@ -84,4 +84,15 @@ describe('the default in a schema', () => {
     } as const;
     expect(avroDefault(column)).toBeUndefined();
   });
+});
+
+it('a default beyond 2^53 stands in the schema as it is', () => {
+  const column = {
+    name: 'c',
+    type: { kind: 'int8' },
+    pgType: 'bigint',
+    nullable: true,
+    defaultExpression: "'-9223372036854775808'::bigint",
+  } as const;
+  expect(JSON.stringify(avroDefault(column))).toBe('-9223372036854775808');
 });

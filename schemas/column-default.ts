@@ -1,7 +1,14 @@
 import type { ColumnSchema, LogicalType } from './table-schema.ts';
 
 /** A default as it stands in an Avro schema. */
-export type AvroDefault = string | number | boolean;
+export type AvroDefault = string | number | boolean | RawNumber;
+
+/** A number beyond 2^53, which `JSON.stringify` writes as it stands. https://tc39.es/proposal-json-parse-with-source/ */
+export interface RawNumber {
+  readonly rawJSON: string;
+}
+
+const { rawJSON } = JSON as unknown as { readonly rawJSON: (text: string) => RawNumber };
 
 /**
  * How `format_type` begins for the types whose defaults Debezium understands. Domains and the rest
@@ -82,7 +89,7 @@ const converters: Partial<Record<LogicalType['kind'], (text: string) => AvroDefa
     bool: (text) => text === 'true' || text === 't',
     int2: safeInteger,
     int4: safeInteger,
-    int8: safeInteger,
+    int8: anyInteger,
     float4: (text) => finite(Number(text)),
     float8: (text) => finite(Number(text)),
     date: (text) => finite(Date.parse(`${text}T00:00:00Z`) / dayMs),
@@ -92,9 +99,12 @@ const dayMs = 86_400_000;
 
 const finite = (value: number): number | undefined => (Number.isFinite(value) ? value : undefined);
 
-/** Beyond 2^53 a JSON number would be another one: such a default is left out. */
 function safeInteger(text: string): number | undefined {
   return Number.isSafeInteger(Number(text)) ? Number(text) : undefined;
+}
+
+function anyInteger(text: string): number | RawNumber | undefined {
+  return safeInteger(text) ?? (/^-?\d+$/.test(text) ? rawJSON(text) : undefined);
 }
 
 /** Bytes in an Avro default are a string of the characters U+0000 to U+00FF. */

@@ -9,7 +9,7 @@ import { PipelineError } from '../../runtime/errors.ts';
 import { runProcess } from '../../runtime/run-process.ts';
 import sums from './jars.json' with { type: 'json' };
 
-const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
+export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
 const reasonLinesMax = 6;
 
 /** "group:artifact:version", and ":type:classifier" of archives. */

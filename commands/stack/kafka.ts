@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { PipelineError } from '../../runtime/errors.ts';
+import { classArchiveFlags } from './class-archive.ts';
 import { findJava } from './java.ts';
 import { fetchJars, type FetchOptions } from './jars.ts';
 import {
@@ -68,19 +69,42 @@ export interface KafkaCluster extends AsyncDisposable {
  * Maven or the download is missing, or with the server's last words.
  */
 export async function startKafka(options: KafkaOptions): Promise<KafkaCluster> {
-  const { security, settings, brokers: count = 1 } = options;
   const java = await findJava(javaMajorMin, options);
   const jars = path.join(await fetchJars('kafka', options), 'lib', '*');
+  const plain = { java: java.path, jars, flags: [], toolFlags: [], signal: options.signal };
+  const flags = await classArchiveFlags({
+    ...options,
+    what: 'Kafka',
+    java,
+    jars,
+    warmUp: async (dir, recording) => {
+      const cluster = await startCluster({ dir }, { ...plain, flags: recording });
+      await cluster.stop();
+    },
+  });
+  return startCluster(options, { ...plain, flags, toolFlags: flags });
+}
+
+interface KafkaRuntime {
+  readonly java: string;
+  readonly jars: string;
+  /** Of the JVM of a server, and of a tool. */
+  readonly flags: readonly string[];
+  readonly toolFlags: readonly string[];
+  readonly signal: AbortSignal | undefined;
+}
+
+async function startCluster(options: KafkaOptions, runtime: KafkaRuntime): Promise<KafkaCluster> {
+  const { security, settings, brokers: count = 1 } = options;
   const dir = path.resolve(options.dir);
   await mkdir(dir, { recursive: true });
   const ports = await clusterPorts(dir, count, listenerNames(security));
-  const runtime = { java: java.path, jars };
   const plans = ports.map((_, index): NodePlan => {
     const folder = path.join(dir, `node-${index + 1}`);
     return { folder, index, ports, security, settings };
   });
   await Promise.all(plans.map((plan) => format(plan, runtime)));
-  const nodes = plans.map((plan) => createNode(plan, { ...runtime, signal: options.signal }));
+  const nodes = plans.map((plan) => createNode(plan, runtime));
   const onAll = async (act: (node: KafkaNode) => Promise<void>) => {
     await Promise.all(nodes.map(act));
   };
@@ -136,11 +160,6 @@ async function clusterPorts(
   return ports;
 }
 
-interface KafkaRuntime {
-  readonly java: string;
-  readonly jars: string;
-}
-
 /** A cluster id is 16 bytes in URL-safe base64; any will do for a cluster of our own. */
 const clusterId = Buffer.from('tributary-stack!').toString('base64url');
 
@@ -169,17 +188,22 @@ async function format(plan: NodePlan, runtime: KafkaRuntime): Promise<void> {
 
 const settingsFile = ({ folder }: NodePlan) => path.join(folder, 'server.properties');
 
-function createNode(
-  plan: NodePlan,
-  { java, jars, signal }: KafkaRuntime & { readonly signal: AbortSignal | undefined },
-): KafkaNode {
+function createNode(plan: NodePlan, { java, jars, flags, signal }: KafkaRuntime): KafkaNode {
   const port = plan.ports[plan.index]?.['PLAINTEXT'] ?? 0;
   let server: ServerProcess | null = null;
   const start = async () => {
     server ??= await startServer({
       what: 'Kafka',
       java,
-      args: [`-Xmx${heapMax}`, ...quickStart, '-cp', jars, 'kafka.Kafka', settingsFile(plan)],
+      args: [
+        `-Xmx${heapMax}`,
+        ...quickStart,
+        ...flags,
+        '-cp',
+        jars,
+        'kafka.Kafka',
+        settingsFile(plan),
+      ],
       dir: plan.folder,
       signal,
       isReady: async (log) => log.includes('Kafka Server started') && (await answers(port)),

@@ -7,19 +7,24 @@ import { PipelineError } from '../../runtime/errors.ts';
  * port free again, although every client has been knocking at it meanwhile.
  */
 const portMin = 15_000;
-const portMax = 32_000;
-const attemptsMax = 200;
+const portsInAll = 17_000;
+/** Processes that start servers at the same time look in different places: a port is taken seconds later. */
+const portsPerProcess = 100;
+const attemptsMax = 1_000;
 
-/** Ports of the loopback interface that are free now, each another, for servers that keep them. */
+let next = process.pid * portsPerProcess;
+
+/** Ports of the loopback interface that are free now, each given once, for servers that keep them. */
 export async function freePorts(count: number): Promise<readonly number[]> {
-  const ports = new Set<number>();
-  for (let attempt = 0; ports.size < count; attempt += 1) {
+  const ports: number[] = [];
+  for (let attempt = 0; ports.length < count; attempt += 1) {
     if (attempt === attemptsMax)
       throw new PipelineError('setup-failed', `no ${count} free ports on 127.0.0.1`);
-    const port = portMin + Math.floor(Math.random() * (portMax - portMin));
-    if (await isFree(port)) ports.add(port);
+    const port = portMin + (next % portsInAll);
+    next += 1;
+    if (await isFree(port)) ports.push(port);
   }
-  return [...ports];
+  return ports;
 }
 
 async function isFree(port: number): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { PipelineError } from '../../runtime/errors.ts';
@@ -12,8 +12,12 @@ const stopTimeoutMs = 20_000;
 const pollMs = 50;
 const lastWordsMax = 4_000;
 
-/** For a JVM on a laptop that is to be there soon: no threads for collecting, no second compiler. */
-export const quickStart = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'] as const;
+/** For a JVM on a laptop that is to be there soon: no threads for collecting, no second compiler, no shared figures. */
+export const quickStart = [
+  '-XX:+UseSerialGC',
+  '-XX:TieredStopAtLevel=1',
+  '-XX:-UsePerfData',
+] as const;
 
 export interface JavaServer {
   /** "Kafka": for messages. */
@@ -21,7 +25,7 @@ export interface JavaServer {
   /** The program `java`. */
   readonly java: string;
   readonly args: readonly string[];
-  /** Its folder: gets `server.log` and, while it runs, `server.pid`. */
+  /** Its folder: gets `server.log`, `tmp` and, while it runs, `server.pid`. */
   readonly dir: string;
   /** True when the server answers. Asked again and again, with what it has logged so far. */
   readonly isReady: (log: string) => boolean | Promise<boolean>;
@@ -57,7 +61,8 @@ export async function startServer(options: JavaServer): Promise<ServerProcess> {
   const log = await open(logFile, 'w');
   // A terminal's Ctrl-C must reach us alone: we drain first and stop the servers last.
   const stdio = ['ignore' as const, log.fd, log.fd];
-  const child = spawn(java, [mark, ...args], { detached: true, stdio });
+  const words = [mark, `-Djava.io.tmpdir=${await emptyFolder(path.join(dir, 'tmp'))}`, ...args];
+  const child = spawn(java, words, { detached: true, stdio });
   const ended = endOf(child);
   await log.close();
   if (child.pid !== undefined) await writeFile(pidFile, String(child.pid));
@@ -80,6 +85,13 @@ export async function startServer(options: JavaServer): Promise<ServerProcess> {
   };
   await untilReady(options, server, () => readText(logFile));
   return server;
+}
+
+/** What a JVM unpacks stays behind when it is killed: it goes with the folder, or at the next start. */
+async function emptyFolder(folder: string): Promise<string> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder);
+  return folder;
 }
 
 function endOf(child: ChildProcess): Promise<void> {
@@ -131,6 +143,8 @@ const readText = (file: string) => readFile(file, 'utf8').catch(() => '');
 export interface JavaTool {
   readonly java: string;
   readonly jars: string;
+  /** Of the JVM, beside those of a quick start. */
+  readonly toolFlags?: readonly string[];
   readonly mainClass: string;
   readonly args: readonly string[];
   /** Words of the command line that no message may show. */
@@ -139,10 +153,11 @@ export interface JavaTool {
 
 /** Runs a Java program to its end and gives what it said. Throws `setup-failed` with the same. */
 export async function runTool(tool: JavaTool): Promise<string> {
-  const { java, jars, mainClass, args, secrets = [] } = tool;
+  const { java, jars, toolFlags = [], mainClass, args, secrets = [] } = tool;
   const { exitCode, output } = await runProcess(java, [
     '-Xmx256m',
     ...quickStart,
+    ...toolFlags,
     '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
     '-cp',
     jars,

@@ -35,8 +35,8 @@ class ConfluentRegistry implements SchemaRegistry {
   readonly #ids = new Map<string, number>();
   /** Subjects that have the level of the configuration. */
   readonly #configured = new Set<string>();
-  /** Subjects whose rule is lifted, and the level of their own that they had. */
-  readonly #lifted = new Map<string, string | null>();
+  /** Subjects whose rule is lifted: the level that they had, and whether it was their own. */
+  readonly #lifted = new Map<string, { readonly level: string; readonly isOwn: boolean }>();
 
   constructor(options: ConfluentRegistryOptions) {
     this.#options = options;
@@ -131,7 +131,7 @@ class ConfluentRegistry implements SchemaRegistry {
     const own = await this.#compatibility.ownLevelOf(subject);
     if (level !== 'NONE') {
       // Some registries answer NONE for a subject without a rule of its own.
-      this.#lifted.set(subject, own === level ? own : null);
+      this.#lifted.set(subject, { level, isOwn: own === level });
       await this.#compatibility.setLevel(subject, 'NONE');
     }
     try {
@@ -145,9 +145,12 @@ class ConfluentRegistry implements SchemaRegistry {
 
   /** Gives subjects back the rules that were lifted; what an outage prevented is done at the next chance. */
   async #restore(): Promise<void> {
-    for (const [subject, level] of this.#lifted) {
-      if (level === null) await this.#compatibility.clearLevel(subject);
-      else await this.#compatibility.setLevel(subject, level);
+    for (const [subject, { level, isOwn }] of this.#lifted) {
+      if (!isOwn) await this.#compatibility.clearLevel(subject);
+      // Apicurio keeps NONE for a subject whose level is cleared, where Confluent's goes back to that of all.
+      if (isOwn || (await this.#compatibility.levelOf(subject)) !== level) {
+        await this.#compatibility.setLevel(subject, level);
+      }
       this.#lifted.delete(subject);
     }
   }

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { KafkaLogConfig } from '../../runtime/config.ts';
 import { PipelineError } from '../../runtime/errors.ts';
+import { controlTopics } from '../../schemas/control.ts';
 import type { Log, OffsetRange, PartitionBatch, PartitionEnd, PartitionOffset } from '../log.ts';
 import type { ReadLimits, StoredRecord, TopicPartition, TopicSpec } from '../log.ts';
 import type { BrokerAddress, ClientOptions, KafkaClient } from './client.ts';
@@ -175,12 +176,16 @@ class KafkaLog implements Log {
     writer: ProduceQueue,
   ): Promise<ReadonlyMap<string, readonly OffsetRange[]>> {
     const deadline = performance.now() + settleMsMax;
+    const { members } = controlTopics(this.#config.prefix);
     let before = first;
     for (;;) {
       await pause(settleQuietMs, undefined, { signal: this.#closed.signal }).catch(() => undefined);
       this.#checkOpen();
       const after = await this.#rangesNow();
-      const moved = [...after].find(([topic, list]) => hasMoved(list, before.get(topic)));
+      const moved = [...after].find(([topic, list]) => {
+        // Sinks announce themselves there all the time; no writer resumes from it.
+        return topic !== members && hasMoved(list, before.get(topic));
+      });
       if (moved === undefined) {
         for (const [topic, list] of after) {
           for (const [partition, { end }] of list.entries())

@@ -1,14 +1,19 @@
+import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import type { Log, LogRecord, StoredRecord } from '../../log/log.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import { controlTopics } from '../../schemas/control.ts';
 import type { MemberRecord, Membership } from './membership.ts';
 
-/** Records before the end that a newcomer reads: whoever lives has announced itself within them. */
-const lookBackMax = 4_000;
+/** Partitions of the topic: each has one writer at a time, so this many workers can meet there. */
+const seatCount = 32;
+/** How often another seat is tried, when two have taken the same, before that is told as a failure. */
+const seatTriesMax = 8;
+/** Records before the end of a seat that a newcomer reads: who lives has announced itself within them. */
+const lookBackMax = 256;
 const readBytesMax = 1 << 20;
-/** How long what was written may take to be readable. */
-const readBackMs = 3_000;
+/** How long records that the log has may take to be read. */
+const readTimeoutMs = 3_000;
 
 const memberSchema: z.ZodType<MemberRecord> = z.object({
   id: z.string(),
@@ -19,6 +24,8 @@ const memberSchema: z.ZodType<MemberRecord> = z.object({
   atMs: z.number(),
   claims: z.array(z.object({ share: z.int(), epoch: z.int() })),
 });
+/** Says that a member is out, unless it announces itself with a higher beat. */
+const removalSchema = z.object({ removed: z.string(), beat: z.int() });
 
 export interface TopicMembershipOptions {
   /** A log to write to; opened anew after a failure, since a log accepts nothing after one. */
@@ -29,17 +36,19 @@ export interface TopicMembershipOptions {
 
 /**
  * Members as records of the compacted topic `<prefix>.tributary.members`, for workers on several
- * machines: one key a member, a tombstone when it leaves. The log has to take several writers, as
- * Kafka does; the embedded one has one writer a partition.
+ * machines. A partition of the log has one writer, so each member takes one for itself, its seat; of two
+ * that took the same one the log refuses the second, which takes another.
  */
 export class TopicMembership implements Membership {
   readonly #options: TopicMembershipOptions;
   readonly #topic: string;
   readonly #members = new Map<string, MemberRecord>();
+  /** id → the beat up to which it is out. */
+  readonly #removed = new Map<string, number>();
+  /** Where each seat is read on. */
+  readonly #offsets = new Map<number, number>();
   #log: Promise<Log> | null = null;
-  #offset: number | null = null;
-  /** Our own announcements end here: a look includes them. */
-  #written = 0;
+  #seat = randomInt(seatCount);
 
   constructor(options: TopicMembershipOptions) {
     this.#options = options;
@@ -47,30 +56,27 @@ export class TopicMembership implements Membership {
   }
 
   async announce(member: MemberRecord): Promise<void> {
-    await this.#append(member.id, Buffer.from(JSON.stringify(member)), member.atMs);
+    await this.#append(member.id, member, member.atMs);
   }
 
   async members(): Promise<readonly MemberRecord[]> {
     await this.#using(async (log) => {
-      this.#offset ??= await this.#firstOffset(log);
-      const deadline = performance.now() + readBackMs;
-      for (;;) {
-        const leftMs = this.#offset < this.#written ? deadline - performance.now() : 0;
-        const records = await log.read(
-          { topic: this.#topic, partition: 0, offset: this.#offset },
-          { bytesMax: readBytesMax, waitMs: Math.max(0, leftMs), allowTruncated: true },
-        );
-        for (const record of records) this.#take(record);
-        if (records.length > 0) continue;
-        if (this.#offset >= this.#written) return;
-        if (performance.now() >= deadline) throw this.#unreadable(this.#offset);
+      // What was announced before this call is below these ends.
+      const seats = (await log.ranges([this.#topic])).get(this.#topic) ?? [];
+      for (const [seat, { start, end }] of seats.entries()) {
+        const first = Math.max(start, end - lookBackMax);
+        if (!this.#offsets.has(seat)) this.#offsets.set(seat, first);
+        await this.#readSeat(log, seat, end);
       }
     });
-    return [...this.#members.values()].filter(({ sink }) => sink === this.#options.sink);
+    return [...this.#members.values()].filter(({ id, sink, beat }) => {
+      return sink === this.#options.sink && beat > (this.#removed.get(id) ?? -1);
+    });
   }
 
   async remove(id: string): Promise<void> {
-    await this.#append(id, null, Date.now());
+    const beat = this.#members.get(id)?.beat ?? Number.MAX_SAFE_INTEGER;
+    await this.#append(`removed ${id}`, { removed: id, beat }, Date.now());
   }
 
   async close(): Promise<void> {
@@ -79,12 +85,52 @@ export class TopicMembership implements Membership {
     await (await log?.catch(() => undefined))?.close();
   }
 
-  async #append(id: string, value: Buffer | null, timestampMs: number): Promise<void> {
-    const record: LogRecord = { key: Buffer.from(id), value, headers: [], timestampMs };
-    await this.#using(async (log) => {
-      const [end] = await log.append([{ topic: this.#topic, partition: 0, records: [record] }]);
-      this.#written = end?.end ?? this.#written;
-    });
+  async #append(key: string, value: object, timestampMs: number): Promise<void> {
+    const record: LogRecord = {
+      key: Buffer.from(key),
+      value: Buffer.from(JSON.stringify(value)),
+      headers: [],
+      timestampMs,
+    };
+    for (let attempt = 1; ; attempt += 1) {
+      const batch = { topic: this.#topic, partition: this.#seat, records: [record] };
+      try {
+        await this.#using((log) => log.append([batch]));
+        return;
+      } catch (error) {
+        const isTaken = error instanceof PipelineError && error.kind === 'log-conflict';
+        if (!isTaken || attempt === seatTriesMax) throw error;
+        this.#seat = randomInt(seatCount);
+      }
+    }
+  }
+
+  async #readSeat(log: Log, seat: number, end: number): Promise<void> {
+    for (;;) {
+      const offset = this.#offsets.get(seat) ?? 0;
+      if (offset >= end) return;
+      const records = await log.read(
+        { topic: this.#topic, partition: seat, offset },
+        { bytesMax: readBytesMax, waitMs: readTimeoutMs, allowTruncated: true },
+      );
+      if (records.length === 0) throw this.#unread(seat, { offset, end });
+      for (const record of records) this.#take(record);
+      this.#offsets.set(seat, (records.at(-1)?.offset ?? offset) + 1);
+    }
+  }
+
+  #take({ value }: StoredRecord): void {
+    const content = value === null ? null : parse(value);
+    const member = memberSchema.safeParse(content);
+    const removal = removalSchema.safeParse(content);
+    // Anything else was written by another version of the program.
+    if (removal.success) {
+      const { removed, beat } = removal.data;
+      this.#removed.set(removed, Math.max(beat, this.#removed.get(removed) ?? -1));
+    } else if (member.success) {
+      const { id, beat } = member.data;
+      if (beat > (this.#members.get(id)?.beat ?? -1)) this.#members.set(id, member.data);
+    }
   }
 
   async #using<T>(use: (log: Log) => Promise<T>): Promise<T> {
@@ -100,7 +146,8 @@ export class TopicMembership implements Membership {
   async #open(): Promise<Log> {
     const log = await this.#options.openLog();
     try {
-      await log.createTopics([{ topic: this.#topic, partitions: 1, compacted: true }]);
+      const topic = { topic: this.#topic, partitions: seatCount, compacted: true };
+      await log.createTopics([topic]);
       return log;
     } catch (error) {
       await log.close();
@@ -108,29 +155,17 @@ export class TopicMembership implements Membership {
     }
   }
 
-  async #firstOffset(log: Log): Promise<number> {
-    const range = (await log.ranges([this.#topic])).get(this.#topic)?.[0];
-    return range === undefined ? 0 : Math.max(range.start, range.end - lookBackMax);
-  }
-
-  #take({ offset, key, value }: StoredRecord): void {
-    this.#offset = offset + 1;
-    const id = key?.toString() ?? '';
-    // What another version of the program wrote is no member of ours.
-    const member = value === null ? null : parseMember(value);
-    if (member === null) this.#members.delete(id);
-    else this.#members.set(id, member);
-  }
-
-  #unreadable(offset: number): PipelineError {
-    const message = `topic ${this.#topic} can be read up to offset ${offset} only, although ${this.#written} records were accepted`;
-    return new PipelineError('log-unwritable', message);
+  #unread(seat: number, { offset, end }: { readonly offset: number; readonly end: number }) {
+    const message = `${this.#topic}/${seat} ends at offset ${end} and gave nothing from ${offset} on for ${readTimeoutMs / 1000} s`;
+    return new PipelineError('log-unwritable', message, {
+      hint: 'the log answers slowly; it is read again by itself',
+    });
   }
 }
 
-function parseMember(value: Buffer): MemberRecord | null {
+function parse(value: Buffer): unknown {
   try {
-    return memberSchema.parse(JSON.parse(value.toString()));
+    return JSON.parse(value.toString());
   } catch {
     return null;
   }

@@ -5,7 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openConfluentRegistry } from '../../log/confluent/confluent-registry.ts';
 import type { ConfluentRegistryConfig } from '../../runtime/config.ts';
 import type { SchemaRegistry } from '../../schemas/registry.ts';
-import { CertificateAuthority } from '../support/certificate-authority.ts';
+import {
+  type Authority,
+  createAuthority,
+  type IssueOptions,
+} from '../../commands/stack/certificates.ts';
 import { FakeRegistry, type Fault } from '../support/fake-registry.ts';
 
 const subject = 'app.public.items-value';
@@ -347,12 +351,19 @@ describe('who we are', () => {
 });
 
 describe('TLS', () => {
-  let ca: CertificateAuthority;
-  let other: CertificateAuthority;
-  beforeAll(() => {
-    ca = new CertificateAuthority(dir);
-    other = new CertificateAuthority(dir, 'other');
+  let ca: Authority;
+  let other: Authority;
+  beforeAll(async () => {
+    ca = await createAuthority(path.join(dir, 'ca'), 'ca');
+    other = await createAuthority(path.join(dir, 'other'), 'other');
   });
+
+  /** Certificate and key as text. */
+  const issue = async (name: string, options: Partial<IssueOptions> = {}, from = ca) => {
+    const alternatives = ['DNS:localhost'];
+    const { certFile, keyFile } = await from.issue({ name, alternatives, ...options });
+    return { cert: await readFile(certFile, 'utf8'), key: await readFile(keyFile, 'utf8') };
+  };
 
   const refused = (tls: ConfluentRegistryConfig['tls'], fake: FakeRegistry, message: RegExp) =>
     withClient(fake, { tls }, async ({ registry }) => {
@@ -362,17 +373,16 @@ describe('TLS', () => {
     });
 
   test('our own authority is trusted; another, none, a wrong host and an expired certificate are told apart', async () => {
-    const { cert, key } = ca.issue({ name: 'server' });
-    await using fake = await FakeRegistry.start({ cert, key });
+    await using fake = await FakeRegistry.start(await issue('server'));
     await withClient(fake, { tls: { ca_file: ca.caFile } }, async ({ registry }) => {
       expect(await registry.register(subject, first)).toBe(1);
     });
     await refused({ ca_file: other.caFile }, fake, /an authority that we do not trust$/);
     await refused(undefined, fake, /an authority that we do not trust$/);
     await refused({ ca_file: ca.caFile, server_name: 'elsewhere' }, fake, /for another host name$/);
-    await fake.renew(ca.issue({ name: 'old', days: [-3, -1] }));
+    await fake.renew(await issue('old', { isExpired: true }));
     await refused({ ca_file: ca.caFile }, fake, /its certificate has expired$/);
-    await fake.renew(ca.issue({ name: 'elsewhere', host: 'elsewhere' }));
+    await fake.renew(await issue('elsewhere', { alternatives: ['DNS:elsewhere'] }));
     await refused({ ca_file: ca.caFile }, fake, /its certificate is for another host name$/);
     const tls = { ca_file: ca.caFile, server_name: 'elsewhere' };
     await withClient(fake, { tls }, async ({ registry }) => {
@@ -386,11 +396,9 @@ describe('TLS', () => {
   });
 
   test('our certificate is shown, and read again when it was renewed', async () => {
-    const { cert, key } = ca.issue({ name: 'mutual' });
     const trusted = await readFile(ca.caFile, 'utf8');
     await using fake = await FakeRegistry.start({
-      cert,
-      key,
+      ...(await issue('mutual')),
       ca: trusted,
       requestCert: true,
       rejectUnauthorized: true,
@@ -401,13 +409,13 @@ describe('TLS', () => {
       await writeFile(certFile, issued.cert);
       await writeFile(keyFile, issued.key);
     };
-    await use(other.issue({ name: 'stranger' }));
+    await use(await issue('stranger', {}, other));
     const tls = { ca_file: ca.caFile, cert_file: certFile, key_file: keyFile };
     await withClient(fake, { tls }, async ({ registry }) => {
       await expect(registry.register(subject, first)).rejects.toMatchObject({
         message: expect.stringMatching(/no TLS connection|ECONNRESET/),
       });
-      await use(ca.issue({ name: 'ours' }));
+      await use(await issue('ours'));
       expect(await registry.register(subject, first)).toBe(1);
     });
   });

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { openEmbeddedLog } from '../../log/embedded/embedded-log.ts';
 import { openEmbeddedRegistry } from '../../log/embedded/embedded-registry.ts';
 import type { PositionText } from '../../schemas/position.ts';
+import type { SchemaRegistry } from '../../schemas/registry.ts';
 import { MemoryLake } from '../../sinks/memory/client.ts';
 import { MemorySink } from '../../sinks/memory/sink.ts';
 import { type BatchReport, runSink, type RunSinkOptions } from '../../sinks/run-sink.ts';
@@ -13,6 +14,7 @@ import { ChangeLog } from '../support/change-log.ts';
 
 /** A log file that several tests share, each with topics of its own. */
 export interface SharedLog extends AsyncDisposable {
+  readonly file: string;
   fresh(): Promise<LogAndLake>;
 }
 
@@ -29,13 +31,15 @@ export interface LogAndLake {
   readonly load: (options: Partial<RunSinkOptions>, signal: AbortSignal) => Promise<void>;
 }
 
-export async function openSharedLog(): Promise<SharedLog> {
+/** With a registry of its own in the log's file, unless one is given. */
+export async function openSharedLog(given?: SchemaRegistry): Promise<SharedLog> {
   const dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-sink-'));
   const file = path.join(dir, 'log');
   const log = await openEmbeddedLog({ path: file });
-  const registry = await openEmbeddedRegistry({ path: file });
+  const registry = given ?? (await openEmbeddedRegistry({ path: file }));
   let count = 0;
   return {
+    file,
     fresh: async () => {
       count += 1;
       const changeLog = new ChangeLog(log, registry, `app${count}`);

@@ -39,15 +39,13 @@ export interface WorkerPlace {
   readonly meeting: Meeting;
   /** For members that meet in a folder. */
   readonly folder: string;
-  /** For members that meet in a topic: a log of their own each; the test's own unless told. */
-  readonly openLog?: () => Promise<Log>;
+  /** For members that meet in a topic: a log of their own each. */
+  readonly openLog: () => Promise<Log>;
   readonly limits?: Partial<WorkerLimits>;
 }
 
-function membershipOf(place: WorkerPlace, freezer: Freezer): Membership {
-  const { given, meeting, folder } = place;
-  const { log, prefix } = given.changeLog;
-  const openLog = place.openLog ?? (async () => freezer.log(log));
+export function membershipOf({ given, meeting, folder, openLog }: WorkerPlace): Membership {
+  const { prefix } = given.changeLog;
   return meeting === 'folder'
     ? new FolderMembership(folder, 'lake')
     : new TopicMembership({ openLog, prefix, sink: 'lake' });
@@ -80,7 +78,7 @@ export function startWorker(place: WorkerPlace, name: string): TestWorker {
     {
       sink: 'lake',
       shareCount,
-      membership: freezer.membership(membershipOf(place, freezer)),
+      membership: freezer.membership(membershipOf(place)),
       loadShare: async (share, load) => {
         const memory = freezer.sink(new MemorySink(lake, { share, shareCount }));
         await runSink(

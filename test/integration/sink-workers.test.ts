@@ -1,15 +1,19 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
+import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { openEmbeddedLog } from '../../log/embedded/embedded-log.ts';
 import { MemoryLake } from '../../sinks/memory/client.ts';
 import { MemorySink } from '../../sinks/memory/sink.ts';
+import type { MemberRecord } from '../../sinks/workers/membership.ts';
 import { commandsArbitrary, runHistory } from '../conformance/sink-history.ts';
 import { appendedPositions, openSharedLog, type SharedLog } from './run-sink-harness.ts';
 import {
   expectAll,
   isDivided,
+  membershipOf,
   type Meeting,
   patience,
   startWorker,
@@ -34,13 +38,43 @@ const [longHistory] = fc
 async function withPlace(meeting: Meeting, body: (place: WorkerPlace) => Promise<void>) {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'tributary-members-'));
   try {
-    await body({ given: await shared.fresh(), meeting, folder });
+    const openLog = () => openEmbeddedLog({ path: shared.file });
+    await body({ given: await shared.fresh(), meeting, folder, openLog });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
 describe.each<Meeting>(['topic', 'folder'])('workers that meet in a %s', (meeting) => {
+  it('see each other, however many they are; who left or was taken out is gone until its next word', () =>
+    withPlace(meeting, async (place) => {
+      const meet = () => ({ membership: membershipOf(place), id: randomUUID() });
+      const all = Array.from({ length: 12 }, meet);
+      const record = (id: string, beat: number): MemberRecord => {
+        return { id, sink: 'lake', host: 'here', pid: 1, beat, atMs: beat, claims: [] };
+      };
+      const others = { ...record(randomUUID(), 1), sink: 'another' };
+      await all[0]!.membership.announce(others);
+      for (const beat of [1, 2]) {
+        await Promise.all(all.map(({ membership, id }) => membership.announce(record(id, beat))));
+      }
+      const ids = all.map(({ id }) => id).toSorted();
+      const seenBy = async ({ membership }: (typeof all)[number]) =>
+        (await membership.members()).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+      const wanted = ids.map((id) => record(id, 2));
+      for (const one of [...all, meet()]) expect(await seenBy(one)).toEqual(wanted);
+      const [first, second, third] = all;
+      await first!.membership.remove(second!.id);
+      await third!.membership.remove(third!.id);
+      const left = ids.filter((id) => id !== second!.id && id !== third!.id);
+      for (const one of [first!, meet()]) {
+        expect((await seenBy(one)).map(({ id }) => id)).toEqual(left);
+      }
+      await second!.membership.announce(record(second!.id, 3));
+      expect((await seenBy(first!)).find(({ id }) => id === second!.id)?.beat).toBe(3);
+      await Promise.all(all.map(({ membership }) => membership.close()));
+    }));
+
   it('share the tables, give them to newcomers, and take over from one that dies', () =>
     withPlace(meeting, async (place) => {
       const history = longHistory!;
@@ -150,15 +184,16 @@ it('a worker that cannot meet the others loads nothing, and ends with the reason
   const file = path.join(os.tmpdir(), `tributary-no-folder-${process.pid}`);
   await writeFile(file, '');
   try {
-    const given = await shared.fresh();
-    // A file is where the folder should be.
-    const place: WorkerPlace = { given, meeting: 'folder', folder: file };
-    const worker = startWorker({ ...place, limits: { lookEveryMs: 5, giveUpAfterMs: 50 } }, 'one');
-    await expect(worker.ended).rejects.toMatchObject({
-      kind: 'sink-failed',
-      message: `the workers of sink lake cannot meet in folder ${file}`,
+    await withPlace('folder', async (place) => {
+      // A file is where the folder should be.
+      const limits = { lookEveryMs: 5, giveUpAfterMs: 50 };
+      const worker = startWorker({ ...place, folder: file, limits }, 'one');
+      await expect(worker.ended).rejects.toMatchObject({
+        kind: 'sink-failed',
+        message: `the workers of sink lake cannot meet in folder ${file}`,
+      });
+      expect(worker.opened).toEqual([]);
     });
-    expect(worker.opened).toEqual([]);
   } finally {
     await rm(file);
   }

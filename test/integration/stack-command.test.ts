@@ -98,6 +98,34 @@ test('serves SQL, records and schemas, ends with Ctrl-C, and keeps all of it for
   expect(await second.command.stop('SIGTERM')).toBe(0);
 });
 
+/** Runs the pipeline on the configuration as the stack wrote it, until source and lake are equal. */
+async function loadUntilEqual(configuration: string, ready: RegExp): Promise<void> {
+  await using pipeline = startCommandLine(['run', '--config', configuration], { cwd: dir });
+  await pipeline.waitFor(ready);
+  const { exit, stdout, stderr } = await runCommandLine(['verify', '--config', configuration]);
+  expect({ exit, stdout }, stderr).toEqual({
+    exit: 0,
+    stdout: expect.stringMatching(/public\.orders +\d rows +equal/),
+  });
+  expect(await pipeline.stop('SIGINT')).toBe(0);
+}
+
+test('the configuration that it writes runs as it is, and goes on after a restart of the stack', async () => {
+  const first = await startStack();
+  await using _first = first.command;
+  const { postgres, configuration } = first.answer;
+  await sql(postgres, 'create table public.orders (id int primary key, note text)');
+  await sql(postgres, `insert into public.orders values (1, 'one'), (2, 'two')`);
+  await loadUntilEqual(configuration, /every table is read/);
+  expect(await first.command.stop('SIGINT')).toBe(0);
+
+  const second = await startStack();
+  await using _second = second.command;
+  await sql(postgres, `update public.orders set note = 'three' where id = 2`);
+  await loadUntilEqual(configuration, /streaming from LSN/);
+  expect(await second.command.stop('SIGINT')).toBe(0);
+});
+
 test('a second Ctrl-C ends at once and leaves no server; a server that dies ends the stack', async () => {
   const hasty = await startStack();
   await using _hasty = hasty.command;

@@ -37,7 +37,8 @@ export class ChangeLog {
   }
 
   async create(tables: readonly string[]): Promise<void> {
-    const control = Object.values(controlTopics(this.prefix)).map((topic) => {
+    const { progress, watermarks, schemas } = controlTopics(this.prefix);
+    const control = [progress, watermarks, schemas].map((topic) => {
       return { topic, partitions: 1, compacted: !topic.endsWith('watermarks') };
     });
     const topics = tables.map((table) => {
