@@ -10,7 +10,7 @@ import type { KafkaLogConfig } from '../../runtime/config.ts';
 import { startTestKafka } from '../support/kafka.ts';
 import { plainClient, withAdmin } from '../support/kafka-client.ts';
 import { kafkaConfig } from '../support/kafka-config.ts';
-import { ResumingWriter } from '../support/resuming-writer.ts';
+import { readAll, ResumingWriter } from '../support/resuming-writer.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const clients = ['auto', 'kafkajs', 'platformatic'] as const;
@@ -113,6 +113,30 @@ describe('every acknowledged record is there once and in order', () => {
 });
 
 describe.each(clients)('with %s', (client) => {
+  it('a request of a dead writer that arrives late is found before the first append', async () => {
+    const config = configOf(client);
+    const topic = `${config.prefix}.late`;
+    const place = { topic, partition: 0 };
+    const dead = await openKafkaLog({ config });
+    await dead.createTopics([{ topic, partitions: 1, compacted: false }]);
+    await dead.append([{ ...place, records: [record(1), record(2)] }]);
+    proxy.holdProduceRequests();
+    const lost = dead.append([{ ...place, records: [record(3), record(4)] }]);
+    lost.catch(() => undefined);
+    await expect.poll(() => proxy.held).toBeGreaterThan(0);
+    const heir = await openKafkaLog({ config });
+    const tails = heir.ranges();
+    await pause(50);
+    proxy.releaseHeld();
+    expect((await tails).get(topic)).toEqual([{ start: 0, end: 4 }]);
+    const [end] = await heir.append([{ ...place, records: [record(5)] }]);
+    expect(end?.end).toBe(5);
+    const sizes = (await readAll(heir, place)).map(({ value }) => value?.length);
+    expect(sizes).toEqual([1, 2, 3, 4, 5]);
+    await heir.close();
+    await dead.close();
+  });
+
   it('a record above the limit is refused by name before it is sent', async () => {
     const config = configOf(client, { topics: { message_size: '100 KiB' } });
     const topic = `${config.prefix}.large`;
