@@ -44,6 +44,8 @@ export class TopicAdmin {
     if (missing.length === 0) return;
     await this.#createMissing(missing);
     await this.#untilReady(missing);
+    // Somebody else may have been first with one of them.
+    await this.#compare(missing, await this.#existing(missing));
   }
 
   async #existing(specs: readonly TopicSpec[]): Promise<ReadonlyMap<string, TopicMetadata>> {
@@ -61,11 +63,11 @@ export class TopicAdmin {
     }));
     const outcomes = await this.#askController(wanted);
     for (const { topic, errorCode, errorMessage } of outcomes) {
-      // Somebody else was first; what they made is checked by `#untilReady`.
-      if (errorCode === errorCodes.none || errorCode === errorCodes.topicExists) continue;
-      throw answeredError(errorCode, `creating topic ${topic}`, errorMessage ?? '');
+      if (errorCode === errorCodes.none) this.#known.add(topic);
+      else if (errorCode !== errorCodes.topicExists) {
+        throw answeredError(errorCode, `creating topic ${topic}`, errorMessage ?? '');
+      }
     }
-    for (const { topic } of specs) this.#known.add(topic);
   }
 
   /** Any broker forwards to the controller, so whichever answers will do. */

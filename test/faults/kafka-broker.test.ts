@@ -8,8 +8,9 @@ import type { TopicDrift } from '../../log/kafka/topic-admin.ts';
 import type { LogRecord } from '../../log/log.ts';
 import type { KafkaLogConfig } from '../../runtime/config.ts';
 import { startTestKafka } from '../support/kafka.ts';
+import { plainClient, withAdmin } from '../support/kafka-client.ts';
 import { kafkaConfig } from '../support/kafka-config.ts';
-import { ResumingWriter } from '../support/resuming-writer.ts';
+import { readAll, ResumingWriter } from '../support/resuming-writer.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const clients = ['auto', 'kafkajs', 'platformatic'] as const;
@@ -38,20 +39,6 @@ function configOf(client: (typeof clients)[number], more: object = {}): KafkaLog
     timeout: { connect: '2 s', request: '4 s' },
     ...more,
   });
-}
-
-async function withAdmin<T>(use: (admin: kafkajs.Admin) => Promise<T>): Promise<T> {
-  const client = new kafkajs.Kafka({
-    brokers: [...cluster.brokers],
-    logLevel: kafkajs.logLevel.NOTHING,
-  });
-  const admin = client.admin();
-  await admin.connect();
-  try {
-    return await use(admin);
-  } finally {
-    await admin.disconnect();
-  }
 }
 
 const record = (bytes: number): LogRecord => ({
@@ -126,6 +113,30 @@ describe('every acknowledged record is there once and in order', () => {
 });
 
 describe.each(clients)('with %s', (client) => {
+  it('a request of a dead writer that arrives late is found before the first append', async () => {
+    const config = configOf(client);
+    const topic = `${config.prefix}.late`;
+    const place = { topic, partition: 0 };
+    const dead = await openKafkaLog({ config });
+    await dead.createTopics([{ topic, partitions: 1, compacted: false }]);
+    await dead.append([{ ...place, records: [record(1), record(2)] }]);
+    proxy.holdProduceRequests();
+    const lost = dead.append([{ ...place, records: [record(3), record(4)] }]);
+    lost.catch(() => undefined);
+    await expect.poll(() => proxy.held).toBeGreaterThan(0);
+    const heir = await openKafkaLog({ config });
+    const tails = heir.ranges();
+    await pause(50);
+    proxy.releaseHeld();
+    expect((await tails).get(topic)).toEqual([{ start: 0, end: 4 }]);
+    const [end] = await heir.append([{ ...place, records: [record(5)] }]);
+    expect(end?.end).toBe(5);
+    const sizes = (await readAll(heir, place)).map(({ value }) => value?.length);
+    expect(sizes).toEqual([1, 2, 3, 4, 5]);
+    await heir.close();
+    await dead.close();
+  });
+
   it('a record above the limit is refused by name before it is sent', async () => {
     const config = configOf(client, { topics: { message_size: '100 KiB' } });
     const topic = `${config.prefix}.large`;
@@ -146,8 +157,11 @@ describe.each(clients)('with %s', (client) => {
     const config = configOf(client);
     const topic = `${config.prefix}.small`;
     const entries = [{ name: 'max.message.bytes', value: '20000' }];
-    await withAdmin((admin) =>
-      admin.createTopics({ topics: [{ topic, numPartitions: 1, configEntries: entries }] }),
+    await withAdmin(plainClient(cluster.brokers), (admin) =>
+      admin.createTopics({
+        waitForLeaders: false,
+        topics: [{ topic, numPartitions: 1, configEntries: entries }],
+      }),
     );
     const drifts: TopicDrift[] = [];
     const log = await openKafkaLog({ config, onDrift: (drift) => drifts.push(drift) });
@@ -173,7 +187,9 @@ describe.each(clients)('with %s', (client) => {
     const log = await openKafkaLog({ config });
     await log.createTopics([{ topic, partitions: 1, compacted: false }]);
     await log.append([{ topic, partition: 0, records: [record(10)] }]);
-    await withAdmin((admin) => admin.deleteTopics({ topics: [topic] }));
+    await withAdmin(plainClient(cluster.brokers), (admin) =>
+      admin.deleteTopics({ topics: [topic] }),
+    );
     const appendOn = async () => {
       for (;;) await log.append([{ topic, partition: 0, records: [record(10)] }]);
     };
@@ -187,7 +203,9 @@ describe.each(clients)('with %s', (client) => {
   it('a topic with another number of partitions is refused with both numbers', async () => {
     const config = configOf(client);
     const topic = `${config.prefix}.grown`;
-    await withAdmin((admin) => admin.createTopics({ topics: [{ topic, numPartitions: 5 }] }));
+    await withAdmin(plainClient(cluster.brokers), (admin) =>
+      admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: 5 }] }),
+    );
     const log = await openKafkaLog({ config });
     await expect(
       log.createTopics([{ topic, partitions: 4, compacted: false }]),
@@ -228,7 +246,7 @@ describe.each(clients)('with %s', (client) => {
     ]);
     await log.close();
     const names = ['keyed', 'keyless', 'control'].map(topicOf);
-    const settings = await withAdmin((admin) =>
+    const settings = await withAdmin(plainClient(cluster.brokers), (admin) =>
       admin.describeConfigs({
         includeSynonyms: false,
         resources: names.map((name) => ({ type: kafkajs.ConfigResourceTypes.TOPIC, name })),

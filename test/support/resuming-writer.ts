@@ -81,15 +81,16 @@ export class ResumingWriter {
         next[partition] = first + recordsPerBatch;
         return { topic, partition, records: numbers(first) };
       });
-      underWay.push(this.#acknowledge(log.append(batches)));
+      const acknowledged = this.#acknowledge(log.append(batches));
+      // The failure is met where it is awaited; it must not count as unhandled until then.
+      acknowledged.catch(() => undefined);
+      underWay.push(acknowledged);
       if (underWay.length >= underWayMax) await underWay.shift();
     }
     await Promise.all(underWay);
   }
 
   async #acknowledge(append: ReturnType<Log['append']>): Promise<void> {
-    // The failure is met where it is awaited; it must not count as unhandled until then.
-    append.catch(() => undefined);
     for (const { partition, end } of await append) this.acknowledged[partition] = end;
   }
 }

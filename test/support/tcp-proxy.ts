@@ -11,6 +11,8 @@ export class TcpProxy implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   #target = 0;
   #isSwallowing = false;
+  #isHolding = false;
+  readonly #held: (() => void)[] = [];
   /** Produce requests whose answers nobody got. */
   swallowed = 0;
 
@@ -37,6 +39,22 @@ export class TcpProxy implements AsyncDisposable {
     this.#isSwallowing = isOn;
   }
 
+  /** From now on produce requests, and what follows on their connections, wait here, even if the client goes. */
+  holdProduceRequests(): void {
+    this.#isHolding = true;
+  }
+
+  /** How many pieces wait. */
+  get held(): number {
+    return this.#held.length;
+  }
+
+  /** What waited goes to the broker, late. */
+  releaseHeld(): void {
+    this.#isHolding = false;
+    for (const release of this.#held.splice(0)) release();
+  }
+
   /** Nothing listens on the port any more. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
@@ -49,6 +67,7 @@ export class TcpProxy implements AsyncDisposable {
     const broker = connect(this.#target, '127.0.0.1');
     const frames = new RequestFrames();
     let isDeaf = false;
+    let isHeld = false;
     for (const [from, to] of [
       [client, broker],
       [broker, client],
@@ -57,7 +76,8 @@ export class TcpProxy implements AsyncDisposable {
       from.on('error', () => to.destroy());
       from.on('close', () => {
         this.#sockets.delete(from);
-        to.destroy();
+        // A dead client's request is on its way all the same.
+        if (!isHeld) to.destroy();
       });
     }
     client.on('data', (bytes) => {
@@ -66,7 +86,9 @@ export class TcpProxy implements AsyncDisposable {
         isDeaf = true;
         this.swallowed += produces;
       }
-      broker.write(bytes);
+      isHeld ||= this.#isHolding && produces > 0;
+      if (isHeld) this.#held.push(() => broker.write(bytes));
+      else broker.write(bytes);
     });
     broker.on('data', (bytes) => {
       if (!isDeaf) client.write(bytes);
