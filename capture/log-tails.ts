@@ -8,6 +8,7 @@ import type {
 import { PipelineError } from '../runtime/errors.ts';
 import { controlTopics, headerSeq } from '../schemas/control.ts';
 import { positionZero, type PositionText } from '../schemas/position.ts';
+import { transactionTopicOf } from './transaction-topic.ts';
 
 /** Partitions whose last record is read at the same time. */
 const readsMax = 16;
@@ -47,10 +48,11 @@ export class LogTails {
   }
 }
 
-/** Whether a topic holds changes of a table of this prefix. */
+/** Whether a topic holds changes of a table of this prefix: those are what watermarks speak of. */
 export function isTableTopic(prefix: string, topic: string): boolean {
   const control: readonly string[] = Object.values(controlTopics(prefix));
-  return topic.startsWith(`${prefix}.`) && !control.includes(topic);
+  const isOther = control.includes(topic) || topic === transactionTopicOf(prefix);
+  return topic.startsWith(`${prefix}.`) && !isOther;
 }
 
 /**

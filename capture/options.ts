@@ -21,6 +21,8 @@ export interface CaptureOptions {
   readonly partitions?: number;
   /** How a record's key chooses its partition (default `debezium`). */
   readonly partitioning?: Partitioning;
+  /** Writes Debezium's transaction metadata: the topic `<prefix>.transaction`, and a block in each change. */
+  readonly transactionTopic?: boolean;
   readonly limits?: Partial<CaptureLimits>;
   readonly logger: CaptureLogger;
   /** Told what happens, for metrics and progress; must not throw. */

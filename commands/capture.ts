@@ -47,6 +47,7 @@ export function captureOptions(
     partitions: log.partitions,
     ...(log.type === 'kafka' ? { partitioning: log.partitioning } : {}),
     spoolPath: block.spool,
+    transactionTopic: block.transaction_topic,
     registry,
     incompatible: incompatiblePolicy(config),
     openLog: () => openLog(config),
