@@ -17,6 +17,7 @@ import type { ResumePoint } from './resume.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
 import type { Spool } from './spool.ts';
 import type { Tables } from './tables.ts';
+import type { TransactionTopic } from './transaction-topic.ts';
 
 export interface CaptureLineOptions {
   readonly options: CaptureOptions;
@@ -28,6 +29,7 @@ export interface CaptureLineOptions {
   readonly resume: ResumePoint;
   readonly tables: Tables;
   readonly snapshot: Snapshot;
+  readonly transactions: TransactionTopic | null;
 }
 
 /**
@@ -221,6 +223,7 @@ export class CaptureLine {
 
   #makeStream(): ReplicationStream {
     const { options, limits, replication, resume, tables, snapshot, spool } = this.#options;
+    const { transactions } = this.#options;
     const writer = new ChangeWriter({
       generation: resume.progress.generation,
       batchBytesMax: limits.batchBytesMax,
@@ -230,6 +233,7 @@ export class CaptureLine {
       pacer: this.#pacer,
       tables,
       snapshot,
+      transactions,
     });
     return new ReplicationStream(replication, {
       slot: options.source.slot,

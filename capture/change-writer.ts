@@ -7,7 +7,7 @@ import { partitionOf } from '../schemas/murmur2.ts';
 import { cutAfter, formatPosition, type PositionText } from '../schemas/position.ts';
 import { tableName } from '../schemas/table-schema.ts';
 import type { Pending, RowMessage, TransactionConsumer, TransactionStart } from './assemble.ts';
-import type { Batcher } from './batcher.ts';
+import type { Batcher, PartitionBuffer } from './batcher.ts';
 import type { StreamMark } from './control-writer.ts';
 import { failpoint } from './failpoint.ts';
 import type { Pacer } from './pacer.ts';
@@ -20,6 +20,7 @@ import {
 } from './snapshot/snapshot.ts';
 import type { TableRoute, Tables } from './tables.ts';
 import type { LogTails } from './log-tails.ts';
+import type { TransactionTopic } from './transaction-topic.ts';
 import type { ChangeFrame, TransactionFrame } from './transcode/transcoder.ts';
 
 export interface ChangeWriterOptions {
@@ -33,6 +34,8 @@ export interface ChangeWriterOptions {
   /** A batch that holds this much is appended although its transaction is not complete. */
   readonly batchBytesMax: number;
   readonly lastCommitLsn: Lsn | null;
+  /** null: no transaction metadata is written. */
+  readonly transactions: TransactionTopic | null;
 }
 
 /** The transaction or chunk whose changes are being written. */
@@ -43,6 +46,8 @@ interface OpenFrame {
   readonly xid: number;
   /** The log may hold some of its records already. */
   readonly mayBeHeld: boolean;
+  /** BEGIN was written, so END belongs behind the last change. */
+  readonly isTold: boolean;
 }
 
 /** Changes after which capture's clock is read again. */
@@ -67,7 +72,7 @@ export class ChangeWriter implements TransactionConsumer {
     this.#lastCommitLsn = options.lastCommitLsn;
   }
 
-  begin({ xid, commitLsn, committedAtUs }: TransactionStart): void {
+  begin({ xid, commitLsn, committedAtUs, firstLsn }: TransactionStart): void {
     this.#options.pacer.entered();
     this.#open({
       xid,
@@ -78,11 +83,13 @@ export class ChangeWriter implements TransactionConsumer {
       origin: null,
     });
     this.#ordinal = 0;
+    const { transactions } = this.#options;
+    if (transactions !== null && firstLsn !== null) this.#tellBegin(transactions, firstLsn);
   }
 
   origin(name: string, lsn: Lsn): void {
-    const { transaction } = this.#current();
-    this.#open({ ...transaction, origin: { name, lsn } });
+    const { transaction, isTold } = this.#current();
+    this.#frame = { ...this.#open({ ...transaction, origin: { name, lsn } }), isTold };
   }
 
   relation(message: RelationMessage): Pending {
@@ -100,10 +107,11 @@ export class ChangeWriter implements TransactionConsumer {
   }
 
   commit(endLsn: Lsn): Pending {
-    const { transaction } = this.#current();
-    const { pacer, snapshot, batcher } = this.#options;
+    const { transaction, isTold } = this.#current();
+    const { pacer, snapshot, batcher, transactions } = this.#options;
     const { xid, commitLsn, committedAtUs } = transaction;
     assert(xid !== null, 'a transaction has an xid');
+    if (transactions !== null && isTold) this.#tellEnd(transactions, endLsn);
     if (snapshot.active) snapshot.observeCommit({ xid, commitLsn });
     this.#frame = null;
     this.#lastCommitLsn = endLsn;
@@ -130,12 +138,33 @@ export class ChangeWriter implements TransactionConsumer {
     return cutAfter(this.#options.generation, lsn - 1n);
   }
 
-  #open(transaction: TransactionFrame): void {
+  #open(transaction: TransactionFrame): OpenFrame {
     const { generation, tails } = this.#options;
     const position = { generation, commitLsn: transaction.commitLsn, ordinal: 0, part: 0 } as const;
     const seqPrefix = formatPosition(position).slice(0, seqPrefixLength);
     const mayBeHeld = tails.reaches(seqPrefix);
-    this.#frame = { transaction, seqPrefix, xid: transaction.xid ?? 0, mayBeHeld };
+    const xid = transaction.xid ?? 0;
+    const frame = { transaction, seqPrefix, xid, mayBeHeld, isTold: false };
+    this.#frame = frame;
+    return frame;
+  }
+
+  #tellBegin(transactions: TransactionTopic, lsn: Lsn): void {
+    const frame = this.#current();
+    this.#frame = { ...frame, isTold: true };
+    const { seqPrefix, xid, transaction } = frame;
+    const { committedAtUs } = transaction;
+    const record = transactions.begin({ xid, lsn, committedAtUs, seq: seqOf(seqPrefix, 0) });
+    this.#putInto(transactions.buffer, record, frame);
+  }
+
+  #tellEnd(transactions: TransactionTopic, lsn: Lsn): void {
+    const frame = this.#current();
+    const { seqPrefix, xid, transaction } = frame;
+    const { committedAtUs } = transaction;
+    const seq = seqOf(seqPrefix, this.#ordinal + 1);
+    const record = transactions.end({ xid, lsn, committedAtUs, seq });
+    this.#putInto(transactions.buffer, record, frame);
   }
 
   #current(): OpenFrame {
@@ -176,16 +205,30 @@ export class ChangeWriter implements TransactionConsumer {
 
   #write(change: StreamedChange, route: TableRoute, lsn: Lsn): void {
     const frame = this.#current();
-    const records = transcode(change, route, this.#changeFrame(frame, lsn));
+    const { transactions } = this.#options;
+    const plain = this.#changeFrame(frame, lsn);
+    let records: readonly LogRecord[];
+    if (transactions === null || !frame.isTold) {
+      records = transcode(change, route, plain);
+    } else {
+      const name = tableName(route.table);
+      const block = transactions.block(name, frame.xid, lsn);
+      records = transcode(change, route, { ...plain, block });
+      transactions.count(name, records);
+    }
     failpoint('transcode');
     for (const record of records) this.#put(record, route, frame);
   }
 
   #put(record: LogRecord, route: TableRoute, frame: OpenFrame): void {
-    const { tails, batcher } = this.#options;
     const partition = partitionOf(record.key, route.buffers.length);
     const buffer = route.buffers[partition];
     assert(buffer !== undefined, 'a partition below the number of partitions');
+    this.#putInto(buffer, record, frame);
+  }
+
+  #putInto(buffer: PartitionBuffer, record: LogRecord, frame: OpenFrame): void {
+    const { tails, batcher } = this.#options;
     if (frame.mayBeHeld && tails.holds(buffer, seqOfRecord(record))) return;
     batcher.add(buffer, record);
   }
@@ -308,6 +351,6 @@ function seqOf(seqPrefix: string, ordinal: number): PositionText {
 
 function seqOfRecord(record: LogRecord): PositionText {
   const header = record.headers.find(([name]) => name === headerSeq);
-  assert(header !== undefined, 'every record of a table carries its position');
+  assert(header !== undefined, 'every record carries its position');
   return header[1].toString('latin1');
 }

@@ -4,6 +4,7 @@ import { controlTopics, type Watermark } from '../schemas/control.ts';
 import { formatLsn, type Lsn } from '../schemas/lsn.ts';
 import type { PositionText } from '../schemas/position.ts';
 import { failpoint } from './failpoint.ts';
+import { isTableTopic } from './log-tails.ts';
 import { encodeProgress, type ProgressRecord } from './progress.ts';
 
 /** How far the stream was when a batch was closed. */
@@ -56,6 +57,7 @@ export class ControlWriter {
   /** A batch is durable: counts its offsets, and writes control records when the mark asks for them. */
   durable(mark: StreamMark, ends: readonly PartitionEnd[]): void {
     for (const { topic, partition, end } of ends) {
+      if (!isTableTopic(this.#options.prefix, topic)) continue;
       const known = this.#ends.get(topic) ?? [];
       assert((known[partition] ?? 0) <= end, 'end offsets only rise');
       // Partitions of a new topic that hold nothing yet end at 0.

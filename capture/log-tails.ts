@@ -2,6 +2,7 @@ import type { Log, OffsetRange } from '../log/log.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { controlTopics, headerSeq } from '../schemas/control.ts';
 import { positionZero, type PositionText } from '../schemas/position.ts';
+import { transactionTopicOf } from './transaction-topic.ts';
 
 /** Partitions whose last record is read at the same time. */
 const readsMax = 16;
@@ -37,10 +38,11 @@ export class LogTails {
   }
 }
 
-/** Whether a topic holds changes of a table of this prefix. */
+/** Whether a topic holds changes of a table of this prefix: those are what watermarks speak of. */
 export function isTableTopic(prefix: string, topic: string): boolean {
   const control: readonly string[] = Object.values(controlTopics(prefix));
-  return topic.startsWith(`${prefix}.`) && !control.includes(topic);
+  const isOther = control.includes(topic) || topic === transactionTopicOf(prefix);
+  return topic.startsWith(`${prefix}.`) && !isOther;
 }
 
 /** Reads the last record of every partition. Throws `log-corrupt` when one has no position. */

@@ -15,6 +15,7 @@ import { findResumePoint, type ResumePoint } from './resume.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
 import { Spool } from './spool.ts';
 import { Tables, type TablesOptions } from './tables.ts';
+import { openTransactionTopic } from './transaction-topic.ts';
 
 /** `source.connector` and `source.version` of every envelope. */
 const connector = 'postgresql';
@@ -63,6 +64,11 @@ export async function openCapture(
     log,
     signal,
   });
+  const { registry, prefix } = options;
+  const transactions =
+    options.transactionTopic === true
+      ? await openTransactionTopic({ log, registry, prefix })
+      : null;
   let snapshot: Snapshot | null = null;
   let line: CaptureLine | null = null;
   const tables = await openTables(
@@ -88,6 +94,7 @@ export async function openCapture(
     resume,
     tables,
     snapshot,
+    transactions,
   });
   line = opened;
   resources.defer(() => opened.close());

@@ -18,6 +18,8 @@ export interface CaptureOptions {
   readonly spoolPath: string;
   /** Partitions of a table's topic when it is created (default 4). */
   readonly partitions?: number;
+  /** Writes Debezium's transaction metadata: the topic `<prefix>.transaction`, and a block in each change. */
+  readonly transactionTopic?: boolean;
   readonly limits?: Partial<CaptureLimits>;
   readonly logger: CaptureLogger;
   /** Told what happens, for metrics and progress; must not throw. */

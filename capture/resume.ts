@@ -19,6 +19,7 @@ import {
   type SystemIdentity,
 } from './postgres/slot.ts';
 import { compilePatterns, type TablePatterns } from './postgres/table-patterns.ts';
+import { transactionTopicOf } from './transaction-topic.ts';
 import { encodeProgress, type ProgressRecord, readProgress } from './progress.ts';
 import { judgeSource } from './source-rules.ts';
 
@@ -68,8 +69,8 @@ export async function findResumePoint(options: ResumeOptions): Promise<ResumePoi
     await identifySystem(replication),
     await freeSlot(options),
   ];
-  const ranges = await tableRanges(log, prefix);
-  const tails = await readTails(log, ranges);
+  const { ranges, transactions } = await topicRanges(log, prefix);
+  const tails = await readTails(log, new Map([...ranges, ...transactions]));
   const decision = judgeSource({
     system,
     slot,
@@ -127,12 +128,18 @@ async function createControlTopics(log: Log, prefix: string): Promise<void> {
   ]);
 }
 
-async function tableRanges(
+type Ranges = ReadonlyMap<string, readonly OffsetRange[]>;
+
+/** Of the tables' topics, and apart of the transactions': no watermark speaks of that. */
+async function topicRanges(
   log: Log,
   prefix: string,
-): Promise<ReadonlyMap<string, readonly OffsetRange[]>> {
-  const all = await log.ranges();
-  return new Map([...all].filter(([topic]) => isTableTopic(prefix, topic)));
+): Promise<{ readonly ranges: Ranges; readonly transactions: Ranges }> {
+  const all = [...(await log.ranges())];
+  return {
+    ranges: new Map(all.filter(([topic]) => isTableTopic(prefix, topic))),
+    transactions: new Map(all.filter(([topic]) => topic === transactionTopicOf(prefix))),
+  };
 }
 
 function missingPublication(name: string): PipelineError {

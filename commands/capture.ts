@@ -44,6 +44,7 @@ export function captureOptions(
     prefix: log.prefix,
     partitions: log.partitions,
     spoolPath: block.spool,
+    transactionTopic: block.transaction_topic,
     registry,
     incompatible: incompatiblePolicy(config),
     openLog: () => openLog(config),

@@ -2,8 +2,6 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { LogRecord } from '../../log/log.ts';
 import { keySchema, valueSchema } from '../../schemas/avro.ts';
 import { headerSeq, headerUnchanged } from '../../schemas/control.ts';
-import { formatPosition } from '../../schemas/position.ts';
-import type { TableSchema } from '../../schemas/table-schema.ts';
 import type { AvroSchema } from '../../schemas/type-mapping.ts';
 import { oracleType } from '../../test/support/avro-oracle.ts';
 import {
@@ -13,127 +11,9 @@ import {
   goldenTable,
   type GoldenRecord,
 } from '../../test/support/debezium-golden.ts';
-import { compileTranscoder } from './compile-transcoder.ts';
-import type { ChangeFrame, Transcoder, TransactionFrame } from './transcoder.ts';
+import { GoldenRun } from '../../test/support/golden-run.ts';
 
 // The raw input of a run of Debezium goes through our transcoder; what comes out must be its output.
-
-const connector = { connector: 'postgresql', version: '3.6.3.Final' };
-
-interface Compiled {
-  readonly table: TableSchema;
-  readonly transcoder: Transcoder;
-}
-
-/** Value schema ids as the run's registry gave them; a dropped column gets the first one again. */
-function valueIds(): ReadonlyMap<string, number> {
-  const ids = new Map<string, number>();
-  const versions = [
-    ...[1, 2, 3, 4].map((version) => ['masters', version] as const),
-    ['defaults_zoo', 2] as const,
-  ];
-  for (const [table, version] of versions) {
-    const { id, schemaText } = goldenSchema(table, 'value', version);
-    ids.set(schemaText, id);
-  }
-  return ids;
-}
-
-const fileName = (table: TableSchema): string => table.name.replace(/[^A-Za-z0-9_-]/g, '_');
-
-function compile(table: TableSchema, known: ReadonlyMap<string, number>): Compiled {
-  const name = fileName(table);
-  const text = JSON.stringify(valueSchema(table, 'golden'));
-  const options = {
-    table,
-    prefix: 'golden',
-    database: 'golden',
-    keySchemaId: table.key.length === 0 ? null : goldenSchema(name, 'key').id,
-    valueSchemaId: known.get(text) ?? goldenSchema(name, 'value').id,
-    ...connector,
-  };
-  return { table, transcoder: compileTranscoder(options) };
-}
-
-/** What capture will do: number the changes of each transaction and give every change its frame. */
-class Run {
-  readonly written = new Map<string, LogRecord[]>();
-  readonly #tables = new Map<number, Compiled>();
-  readonly #ids = valueIds();
-  #transaction: TransactionFrame | null = null;
-  #lastCommitLsn: bigint | null = null;
-  #ordinal = 0;
-  #orders = new Map<string, number>();
-
-  play(): this {
-    for (const { lsn, message } of goldenMessages()) {
-      if (message.tag === 'begin') this.#begin(message.xid, message);
-      if (message.tag === 'commit') this.#lastCommitLsn = message.endLsn;
-      if (message.tag === 'relation')
-        this.#tables.set(message.oid, compile(goldenTable(message), this.#ids));
-      if (message.tag === 'insert')
-        this.#change(message.oid, lsn, (to, frame) => to.insert(frame, message.after));
-      if (message.tag === 'update') {
-        this.#change(message.oid, lsn, (to, frame) =>
-          to.update(frame, message.before, message.after),
-        );
-      }
-      if (message.tag === 'delete')
-        this.#change(message.oid, lsn, (to, frame) => to.delete(frame, message.before));
-      if (message.tag === 'truncate') {
-        for (const oid of message.oids) this.#change(oid, lsn, (to, frame) => to.truncate(frame));
-      }
-    }
-    return this;
-  }
-
-  #begin(
-    xid: number,
-    { commitLsn, committedAtUs }: { commitLsn: bigint; committedAtUs: bigint },
-  ): void {
-    const lastCommitLsn = this.#lastCommitLsn;
-    this.#transaction = {
-      xid,
-      commitLsn,
-      committedAtUs,
-      lastCommitLsn,
-      snapshot: 'false',
-      origin: null,
-    };
-    this.#ordinal = 0;
-    this.#orders = new Map();
-  }
-
-  #change(
-    oid: number,
-    lsn: bigint,
-    change: (to: Transcoder, frame: ChangeFrame) => readonly LogRecord[],
-  ): void {
-    const { table, transcoder } = this.#tables.get(oid)!;
-    const transaction = this.#transaction!;
-    this.#ordinal += 1;
-    const order = (this.#orders.get(table.name) ?? 0) + 1;
-    this.#orders.set(table.name, order);
-    const frame: ChangeFrame = {
-      transaction,
-      lsn,
-      seq: formatPosition({
-        generation: 1,
-        commitLsn: transaction.commitLsn,
-        ordinal: this.#ordinal,
-        part: 0,
-      }),
-      capturedAtUs: 1_700_000_000_000_123n,
-      block: {
-        id: `${transaction.xid}:${lsn}`,
-        totalOrder: BigInt(this.#ordinal),
-        collectionOrder: BigInt(order),
-      },
-    };
-    const records = change(transcoder, frame);
-    this.written.set(table.name, [...(this.written.get(table.name) ?? []), ...records]);
-  }
-}
 
 type Fields = Record<string, unknown>;
 interface Envelope {
@@ -176,9 +56,9 @@ const streamed = (table: string): readonly GoldenRecord[] => {
   return goldenRecords(table).slice(snapshotRows[table] ?? 1);
 };
 
-let run: Run;
+let run: GoldenRun;
 beforeAll(() => {
-  run = new Run().play();
+  run = new GoldenRun().play();
 });
 
 const written = (table: string): readonly LogRecord[] => run.written.get(table) ?? [];

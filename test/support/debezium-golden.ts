@@ -51,10 +51,27 @@ interface RecordLine {
 }
 
 /** What Debezium wrote for a table, in order. `table` as in its topic, e.g. "Odd-N_me_1". */
-export function goldenRecords(table: string): readonly GoldenRecord[] {
+export const goldenRecords = (table: string): readonly GoldenRecord[] =>
+  goldenTopic(`golden.public.${table}`);
+
+/** The begins and ends of transactions that Debezium wrote, in order. */
+export const goldenTransactions = (): readonly GoldenRecord[] => goldenTopic('golden.transaction');
+
+/** The schemas of those, as they were registered. */
+export const goldenTransactionSchemas = (): Record<'key' | 'value', GoldenSchema> => ({
+  key: schemaFile('golden.transaction-key.v1'),
+  value: schemaFile('golden.transaction-value.v1'),
+});
+
+export const goldenTransactionIds = () => {
+  const { key, value } = goldenTransactionSchemas();
+  return { keySchemaId: key.id, valueSchemaId: value.id };
+};
+
+function goldenTopic(topic: string): readonly GoldenRecord[] {
   const bytes = (hex: string | null): Buffer | null =>
     hex === null ? null : Buffer.from(hex, 'hex');
-  return lines(new URL(`records/golden.public.${table}.jsonl`, folder)).map((line) => {
+  return lines(new URL(`records/${topic}.jsonl`, folder)).map((line) => {
     const { keyHex, valueHex, headers } = JSON.parse(line) as RecordLine;
     const text = headers.map(([name, hex]) => [name, Buffer.from(hex, 'hex').toString()] as const);
     return { key: bytes(keyHex), value: bytes(valueHex), headers: new Map(text) };
@@ -63,9 +80,11 @@ export function goldenRecords(table: string): readonly GoldenRecord[] {
 
 /** A schema that Debezium registered, e.g. of "masters", "value", 2. */
 export function goldenSchema(table: string, part: 'key' | 'value', version = 1): GoldenSchema {
-  const file = `schemas/golden.public.${table}-${part}.v${version}.avsc.json`;
-  return JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as GoldenSchema;
+  return schemaFile(`golden.public.${table}-${part}.v${version}`);
 }
+
+const schemaFile = (name: string): GoldenSchema =>
+  JSON.parse(readFileSync(new URL(`schemas/${name}.avsc.json`, folder), 'utf8')) as GoldenSchema;
 
 const catalogType = (
   type: Pick<CatalogType, 'oid' | 'name'> & Partial<CatalogType>,
