@@ -23,8 +23,6 @@ export interface TransactionStart {
   /** Start of the commit record. */
   readonly commitLsn: Lsn;
   readonly committedAtUs: bigint;
-  /** Of its first message; null when nothing is left of it. */
-  readonly firstLsn: Lsn | null;
 }
 
 /** A promise means: deliver nothing further before it settles. */
@@ -121,7 +119,7 @@ export class Assembler implements StreamConsumer {
     switch (message.tag) {
       case 'begin':
         this.#inTransaction = true;
-        consumer.begin({ ...message, firstLsn: lsn });
+        consumer.begin(message);
         return undefined;
       case 'commit':
         this.#inTransaction = false;
@@ -167,10 +165,12 @@ export class Assembler implements StreamConsumer {
 
   async #replay(commit: StreamCommitMessage): Promise<void> {
     const consumer = this.#consumer;
+    consumer.begin(commit);
+    const origin = this.#origins.get(commit.xid);
+    if (origin !== undefined) consumer.origin(origin.name, origin.lsn);
     let delivered = 0;
     for await (const messages of this.#spool.read(commit.xid)) {
       for (const { bytes, lsn } of messages) {
-        if (delivered === 0) this.#beginReplay(commit, lsn);
         const pending = this.#dispatch(decodeMessage(bytes, true), lsn);
         if (pending !== undefined) await pending;
         delivered += 1;
@@ -180,16 +180,9 @@ export class Assembler implements StreamConsumer {
         if (this.#signal.aborted) return;
       }
     }
-    if (delivered === 0) this.#beginReplay(commit, null);
     this.#origins.delete(commit.xid);
     this.#spool.drop(commit.xid);
     const pending = consumer.commit(commit.endLsn);
     if (pending !== undefined) await pending;
-  }
-
-  #beginReplay(commit: StreamCommitMessage, firstLsn: Lsn | null): void {
-    this.#consumer.begin({ ...commit, firstLsn });
-    const origin = this.#origins.get(commit.xid);
-    if (origin !== undefined) this.#consumer.origin(origin.name, origin.lsn);
   }
 }

@@ -72,7 +72,7 @@ export class ChangeWriter implements TransactionConsumer {
     this.#lastCommitLsn = options.lastCommitLsn;
   }
 
-  begin({ xid, commitLsn, committedAtUs, firstLsn }: TransactionStart): void {
+  begin({ xid, commitLsn, committedAtUs }: TransactionStart): void {
     this.#options.pacer.entered();
     this.#open({
       xid,
@@ -83,8 +83,6 @@ export class ChangeWriter implements TransactionConsumer {
       origin: null,
     });
     this.#ordinal = 0;
-    const { transactions } = this.#options;
-    if (transactions !== null && firstLsn !== null) this.#tellBegin(transactions, firstLsn);
   }
 
   origin(name: string, lsn: Lsn): void {
@@ -98,6 +96,7 @@ export class ChangeWriter implements TransactionConsumer {
   }
 
   change(message: RowMessage, lsn: Lsn): Pending {
+    this.#tellBegin(lsn);
     if (message.tag === 'truncate') {
       for (const oid of message.oids) this.#writeChange({ ...message, oids: [oid] }, oid, lsn);
     } else {
@@ -120,6 +119,7 @@ export class ChangeWriter implements TransactionConsumer {
   }
 
   message(message: LogicalMessage): Pending {
+    if (message.transactional) this.#tellBegin(message.lsn);
     if (message.transactional || message.prefix !== fencePrefix) return undefined;
     const emission = this.#options.snapshot.fence(message);
     if (emission === null) return this.point(message.lsn, false);
@@ -149,8 +149,12 @@ export class ChangeWriter implements TransactionConsumer {
     return frame;
   }
 
-  #tellBegin(transactions: TransactionTopic, lsn: Lsn): void {
+  /** With its first message a transaction is known to be more than nothing. */
+  #tellBegin(lsn: Lsn): void {
+    const { transactions } = this.#options;
+    if (transactions === null) return;
     const frame = this.#current();
+    if (frame.isTold) return;
     this.#frame = { ...frame, isTold: true };
     const { seqPrefix, xid, transaction } = frame;
     const { committedAtUs } = transaction;

@@ -1,0 +1,229 @@
+import type { Type } from 'avsc';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { closeSession, openSession } from '../../capture/postgres/connection.ts';
+import { dropSlot } from '../../capture/postgres/slot.ts';
+import type { Log, StoredRecord } from '../../log/log.ts';
+import { PipelineError } from '../../runtime/errors.ts';
+import { headerSeq } from '../../schemas/control.ts';
+import { oracleType } from '../support/avro-oracle.ts';
+import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
+import { type CaptureBench, openBench } from './capture-harness.ts';
+
+let postgres: TestPostgres;
+beforeAll(async () => {
+  // So small that a few hundred rows are streamed before their transaction ends.
+  postgres = await startTestPostgres({ logical_decoding_work_mem: '64kB' });
+});
+afterAll(async () => {
+  await postgres[Symbol.asyncDispose]();
+});
+
+const topic = 'app.transaction';
+const setup = `
+  create table item(id bigint primary key, note text);
+  create table part(id bigint primary key, item_id bigint);
+  create publication tributary for all tables`;
+
+interface Edge {
+  readonly status: string;
+  readonly id: string;
+  readonly event_count: { readonly long: bigint } | null;
+  readonly data_collections: {
+    readonly array: readonly { readonly 'event.collection': Counted }[];
+  } | null;
+}
+interface Counted {
+  readonly data_collection: string;
+  readonly event_count: bigint;
+}
+interface Envelope {
+  readonly op: string;
+  readonly source: { readonly txId: { readonly long: bigint } | null; readonly lsn: unknown };
+  readonly transaction: { readonly 'event.block': Block } | null;
+}
+interface Block {
+  readonly id: string;
+  readonly total_order: bigint;
+  readonly data_collection_order: bigint;
+}
+
+/** Records of a topic as they lie there, decoded. */
+async function decoded<T>(bench: CaptureBench, name: string) {
+  const records: { readonly record: StoredRecord; readonly value: T | null }[] = [];
+  const ranges = (await bench.log.ranges([name])).get(name) ?? [];
+  for (const [partition, range] of ranges.entries()) {
+    for (let offset = range.start; offset < range.end;) {
+      const from = { topic: name, partition, offset };
+      const some = await bench.log.read(from, { bytesMax: 1 << 24, waitMs: 0 });
+      for (const record of some) {
+        const value = record.value === null ? null : await decode(bench, record.value);
+        records.push({ record, value: value as T | null });
+      }
+      offset = some.at(-1)!.offset + 1;
+    }
+  }
+  return records;
+}
+
+const types = new Map<string, Type>();
+
+async function decode(bench: CaptureBench, value: Buffer): Promise<unknown> {
+  const text = await bench.registry.schemaText(value.readInt32BE(1));
+  const type = types.get(text) ?? oracleType(JSON.parse(text));
+  types.set(text, type);
+  return type.fromBuffer(value.subarray(5));
+}
+
+const seqOf = ({ headers }: StoredRecord): string =>
+  headers.find(([name]) => name === headerSeq)![1].toString();
+
+/** Every transaction's edges and events agree; gives the number of transactions. */
+async function checkTransactions(bench: CaptureBench): Promise<number> {
+  const edges = await decoded<Edge>(bench, topic);
+  const seqs = edges.map(({ record }) => seqOf(record));
+  expect(seqs).toEqual([...new Set(seqs)].toSorted());
+  expect(edges.map(({ value }) => value!.status)).toEqual(
+    edges.map((_, index) => (index % 2 === 0 ? 'BEGIN' : 'END')),
+  );
+  const events = new Map<string, { table: string; seq: string; envelope: Envelope }[]>();
+  for (const table of ['public.item', 'public.part']) {
+    for (const { record, value } of await decoded<Envelope>(bench, `app.${table}`)) {
+      if (value === null || value.transaction === null) continue;
+      const xid = String(value.source.txId!.long);
+      const event = { table, seq: seqOf(record), envelope: value };
+      events.set(xid, [...(events.get(xid) ?? []), event]);
+    }
+  }
+  for (let index = 0; index < edges.length; index += 2) {
+    const [begin, end] = [edges[index]!.value!, edges[index + 1]!.value!];
+    const xid = begin.id.split(':')[0]!;
+    expect(end.id.split(':')[0]).toBe(xid);
+    const own = (events.get(xid) ?? []).toSorted((a, b) => (a.seq < b.seq ? -1 : 1));
+    const blocks = own.map(({ envelope }) => envelope.transaction!['event.block']);
+    expect(begin.id).toBe(blocks[0]!.id);
+    expect(blocks.map((block) => Number(block.total_order))).toEqual(own.map((_, n) => n + 1));
+    expect(Number(end.event_count!.long)).toBe(own.length);
+    for (const { 'event.collection': counted } of end.data_collections!.array) {
+      const ofTable = own.filter(({ table }) => table === counted.data_collection);
+      const orders = ofTable.map(({ envelope }) => envelope.transaction!['event.block']);
+      expect(orders.map((block) => Number(block.data_collection_order))).toEqual(
+        ofTable.map((_, n) => n + 1),
+      );
+      expect(Number(counted.event_count)).toBe(ofTable.length);
+    }
+    events.delete(xid);
+  }
+  expect([...events.keys()]).toEqual([]);
+  return edges.length / 2;
+}
+
+/** A log whose every nth append writes only some of its partitions, as a broker that dies does. */
+function halfFailing(log: Log, every: number, state: { appends: number; failures: number }): Log {
+  // What was sent after a batch that is lost must be lost too: the log's port says so.
+  let isGone = false;
+  const failure = () => new PipelineError('log-unreachable', 'the log went away in the middle');
+  return {
+    createTopics: (specs) => log.createTopics(specs),
+    read: (from, limits) => log.read(from, limits),
+    lastRecord: (partition) => log.lastRecord(partition),
+    ranges: (topics) => log.ranges(topics),
+    close: () => log.close(),
+    append: async (batches) => {
+      if (isGone) throw failure();
+      state.appends += 1;
+      if (state.appends % every !== 0) return log.append(batches);
+      isGone = true;
+      state.failures += 1;
+      const some = batches.filter((_, index) => (index + state.failures) % 2 === 0);
+      if (some.length > 0) await log.append(some);
+      throw failure();
+    },
+  };
+}
+
+async function withBench(name: string, play: (bench: CaptureBench, url: string) => Promise<void>) {
+  const url = await postgres.createDatabase(name);
+  await postgres.run(name, setup);
+  await using bench = await openBench();
+  try {
+    await play(bench, url);
+  } finally {
+    const session = await openSession({ url });
+    await dropSlot(session, name);
+    await closeSession(session);
+  }
+}
+
+const transactions = (first: number, count: number): string =>
+  Array.from({ length: count }, (_, n) => first + n)
+    .map(
+      (id) => `begin; insert into item values (${id}, 'n'); insert into part values (${id}, ${id});
+        update item set note = 'm' where id = ${id}; update part set id = -id where id = ${id};
+        ${id % 3 === 0 ? `delete from item where id = ${id};` : ''} commit;`,
+    )
+    .join('\n');
+
+test('without the setting there is neither topic nor block', () =>
+  withBench('tx_off', async (bench, url) => {
+    await using capture = await bench.startRead(bench.options({ url, slot: 'tx_off' }));
+    await postgres.run('tx_off', transactions(1, 2));
+    await bench.caughtUp(postgres, capture);
+    expect((await bench.log.ranges([topic])).size).toBe(0);
+    const events = await decoded<Envelope>(bench, 'app.public.item');
+    expect(events.map(({ value }) => value?.transaction ?? null)).toEqual(events.map(() => null));
+  }));
+
+test('begins, ends and counts have no gap and no duplicate when appends fail half-way', () =>
+  withBench('tx_faults', async (bench, url) => {
+    const state = { appends: 0, failures: 0 };
+    const plain = bench.options({ url, slot: 'tx_faults' });
+    const limits = {
+      batchAgeMs: 1,
+      reconnectDelayMs: 5,
+      giveUpAfterMs: 60_000,
+      batchBytesMax: 900,
+    };
+    const options = {
+      ...plain,
+      transactionTopic: true,
+      limits: { ...plain.limits, ...limits },
+      openLog: async () => halfFailing(await plain.openLog(), 17, state),
+    };
+    await using capture = await bench.startRead(options);
+    for (let round = 0; round < 8; round += 1) {
+      await postgres.run('tx_faults', transactions(1 + round * 10, 10));
+    }
+    await bench.caughtUp(postgres, capture);
+    expect(state.failures).toBeGreaterThan(3);
+    expect(await checkTransactions(bench)).toBe(80);
+    const named = (await bench.watermarks()).flatMap(({ ends }) => Object.keys(ends));
+    expect(new Set(named)).toEqual(new Set(['app.public.item', 'app.public.part']));
+  }));
+
+test('a stop and a start in the middle leave one BEGIN and one END a transaction', () =>
+  withBench('tx_restart', async (bench, url) => {
+    const options = { ...bench.options({ url, slot: 'tx_restart' }), transactionTopic: true };
+    const first = await bench.startRead(options);
+    const writing = postgres.run('tx_restart', transactions(1, 150));
+    await first.stop();
+    await writing;
+    await using second = bench.start(options);
+    await postgres.run('tx_restart', transactions(1000, 10));
+    await bench.caughtUp(postgres, second);
+    expect(await checkTransactions(bench)).toBe(160);
+  }));
+
+test('a transaction that is streamed before it ends begins at the first change that is left of it', () =>
+  withBench('tx_streamed', async (bench, url) => {
+    const options = { ...bench.options({ url, slot: 'tx_streamed' }), transactionTopic: true };
+    await using capture = await bench.startRead(options);
+    const many = (from: number) =>
+      `insert into item select n, repeat('x', 100) from generate_series(${from}, ${from + 1999}) n;`;
+    await postgres.run(
+      'tx_streamed',
+      `begin; savepoint s; ${many(1)} rollback to s; ${many(10_001)} commit;
+       begin; ${many(20_001)} rollback; ${transactions(30_000, 1)}`,
+    );
+    await bench.caughtUp(postgres, capture);
+    expect(await checkTransactions(bench)).toBe(2);
+  }));
