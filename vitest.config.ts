@@ -7,6 +7,7 @@ const server = [
   'test/integration/**',
   'test/end-to-end/**',
   'test/faults/**',
+  'test/peers/**',
 ];
 const models = ['test/models/**/*.test.ts'];
 const setupFiles = ['test/support/property-seed.ts'];

@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createBusiness, type Business } from '../../../commands/demo/history.ts';
+import { createRandom } from '../../../commands/demo/random.ts';
+import { runTraffic } from '../../../commands/demo/traffic.ts';
+import { findJava } from '../../../commands/stack/java.ts';
+import { runProcess } from '../../../runtime/run-process.ts';
+import { startTestKafka, startTestRegistry } from '../../support/kafka.ts';
+import { startTestPostgres } from '../../support/postgres.ts';
+import { compareTopics, type Comparison, listedDifferences } from './compare.ts';
+import { PeerRun, type PeerServers } from './peer-run.ts';
+import { randomTable, randomTraffic } from './random-tables.ts';
+
+// Debezium itself reads the same database as we do; what both wrote must be the same, but for what
+// log/kafka/DEBEZIUM.md lists.
+
+/** All hundred with TRIBUTARY_PEER_TABLES=100. */
+const tableCount = Number(process.env['TRIBUTARY_PEER_TABLES'] ?? 12);
+const transactionsPerTable = 12;
+const seed = 20_260_228;
+
+async function missingTool(): Promise<string | null> {
+  const java = await findJava(21).then(
+    () => null,
+    () => 'Java 21',
+  );
+  const maven = await runProcess('mvn', ['-version']).then(
+    () => null,
+    () => 'Maven',
+  );
+  return java ?? maven;
+}
+
+const missing = await missingTool();
+// A build machine has both, or the comparison would be missed by nobody.
+const mustRun = process.env['CI'] !== undefined;
+const name = missing === null ? 'Debezium' : `Debezium (skipped: ${missing} is missing)`;
+
+describe.skipIf(missing !== null && !mustRun)(name, () => {
+  let servers: PeerServers;
+  const found = new Set<string>();
+  const stack = new AsyncDisposableStack();
+  beforeAll(async () => {
+    const postgres = stack.use(await startTestPostgres());
+    const kafka = stack.use(await startTestKafka());
+    const registry = stack.use(await startTestRegistry());
+    servers = { postgres, kafka, registry };
+  });
+  afterAll(() => stack.disposeAsync());
+
+  function expectSame(comparison: Comparison): void {
+    for (const difference of comparison.found) found.add(difference);
+    expect(comparison.unlisted.slice(0, 20)).toEqual([]);
+  }
+
+  it(`writes what we write for the golden SQL and ${tableCount} random tables`, async () => {
+    const random = createRandom(seed);
+    const tables = Array.from({ length: tableCount }, (_, number) => randomTable(random, number));
+    await using run = await PeerRun.start('golden', servers, async (url) => {
+      await execute(url, [
+        goldenSql('01_schema_and_snapshot_rows'),
+        ...tables.map(({ create }) => create),
+      ]);
+    });
+    for (const line of goldenSql('02_streaming').split('\n')) {
+      // Both ask the catalog when a table has changed: it has to be still as the change left it.
+      if (line.startsWith('ALTER')) await run.settle();
+      if (/^[A-Z]/.test(line)) await run.play([line]);
+    }
+    await run.play(randomTraffic(random, tables, tableCount * transactionsPerTable));
+    const comparison = compareTopics('golden', await run.topics());
+    expectSame(comparison);
+    expect(comparison.identical).toBeGreaterThan(tableCount * transactionsPerTable);
+  });
+
+  it("writes what we write for the sample business's traffic", async () => {
+    let business: Business | null = null;
+    await using run = await PeerRun.start('business', servers, async (url) => {
+      business = await withClient(url, (client) =>
+        createBusiness(client, { seed, nowMs: Date.now(), scale: 0.02 }),
+      );
+    });
+    await withClient(servers.postgres.url('business'), (client) =>
+      runTraffic({ client, business: business!, seconds: 4, transactionsPerSecond: 60 }),
+    );
+    const comparison = compareTopics('business', await run.topics());
+    expectSame(comparison);
+    expect(comparison.identical).toBeGreaterThan(300);
+  });
+
+  it('differs in everything that is listed, and the list is what the documentation says', () => {
+    expect([...found].toSorted()).toEqual([...listedDifferences].toSorted());
+    const text = readFileSync(new URL('../../../log/kafka/DEBEZIUM.md', import.meta.url), 'utf8');
+    const documented = [...text.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, id]) => id);
+    expect(documented.toSorted()).toEqual([...listedDifferences].toSorted());
+  });
+});
+
+const goldenSql = (file: string): string =>
+  readFileSync(new URL(`../../fixtures/debezium-3.6.3/${file}.sql`, import.meta.url), 'utf8');
+
+async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
+
+const execute = (url: string, statements: readonly string[]): Promise<void> =>
+  withClient(url, async (client) => {
+    for (const statement of statements) await client.query(statement);
+  });
