@@ -1,4 +1,5 @@
 import { assert } from '../../runtime/assert.ts';
+import { avroFieldName } from '../../schemas/avro-names.ts';
 import type { TableSchema } from '../../schemas/table-schema.ts';
 import { tupleByte } from '../pgoutput/tuple.ts';
 import { AvroOutput, type TextSpan } from './avro-output.ts';
@@ -11,6 +12,8 @@ export const overheadBytesMax = 128;
 
 interface KeyColumn {
   readonly index: number;
+  /** Its field in the key's record. */
+  readonly field: string;
   readonly codec: ColumnCodec;
 }
 
@@ -26,7 +29,7 @@ export class KeyWriter {
       const index = table.columns.findIndex((column) => column.name === name);
       const column = table.columns[index];
       assert(column !== undefined, `key column ${name} is a column of the table`);
-      return { index, codec: keyCodec(column) };
+      return { index, field: avroFieldName(name), codec: keyCodec(column) };
     });
   }
 
@@ -64,12 +67,12 @@ export class KeyWriter {
     });
   }
 
-  /** The key as JSON text with the columns' own names: `{"a":2,"b":"c"}`. */
+  /** The key as JSON text with the names of its record's fields: `{"a":2,"b":"c"}`. */
   toJson(image: TupleSpans, before: TupleSpans | null): string {
-    const members = this.#columns.map(({ index, codec }) => {
+    const members = this.#columns.map(({ index, field, codec }) => {
       const spans = sourceOf(index, image, before);
       const value = spans === null ? 'null' : this.#jsonOf(codec, spans.at(index));
-      return `${JSON.stringify(codec.name)}:${value}`;
+      return `${JSON.stringify(field)}:${value}`;
     });
     return `{${members.join(',')}}`;
   }
@@ -88,7 +91,7 @@ export class KeyWriter {
       case 'float8':
       case 'numeric':
       case 'numeric-free':
-        return /^-?[0-9]/.test(text) ? text : JSON.stringify(text);
+        return /^-?[0-9]/.test(text) ? text : connectText(text);
       case 'date':
       case 'time':
       case 'timestamp':
@@ -105,7 +108,7 @@ export class KeyWriter {
       case 'inet':
       case 'array':
       case 'other':
-        return JSON.stringify(text);
+        return connectText(text);
     }
   }
 
@@ -116,6 +119,9 @@ export class KeyWriter {
     return this.#scratch.take();
   }
 }
+
+/** Text in a header as Kafka Connect writes it: only backslash and quote are escaped. */
+const connectText = (text: string): string => `"${text.replaceAll(/[\\"]/g, '\\$&')}"`;
 
 /** The image itself, or the one before it where the value was not sent; null where neither has it. */
 function sourceOf(index: number, image: TupleSpans, before: TupleSpans | null): TupleSpans | null {

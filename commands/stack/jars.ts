@@ -45,7 +45,6 @@ const jarSets = {
     libraries: [
       `org.apache.kafka:connect-runtime:${kafkaVersion}`,
       `org.apache.kafka:connect-json:${kafkaVersion}`,
-      `org.apache.kafka:connect-file:${kafkaVersion}`,
       slf4j,
     ],
     archives: [],
