@@ -17,13 +17,19 @@ const insertSql = /* sql */ `
   from generate_series($1::bigint, $2::bigint) i`;
 
 /** Commits the backlog in transactions of 1,000 rows; gives the LSN behind the last. */
-export async function writeBacklog(server: TestPostgres, database: string): Promise<string> {
+export async function writeBacklog(
+  server: TestPostgres,
+  database: string,
+  rows = backlogRows,
+): Promise<string> {
   const client = new pg.Client({ connectionString: server.url(database) });
   await client.connect();
-  for (let from = 1; from <= backlogRows; from += rowsPerTransaction) {
+  for (let from = 1; from <= rows; from += rowsPerTransaction) {
     await client.query(insertSql, [from, from + rowsPerTransaction - 1]);
   }
-  const { rows } = await client.query<{ lsn: string }>('select pg_current_wal_flush_lsn() as lsn');
+  const { rows: ends } = await client.query<{ lsn: string }>(
+    'select pg_current_wal_flush_lsn() as lsn',
+  );
   await client.end();
-  return rows[0]?.lsn ?? '0/0';
+  return ends[0]?.lsn ?? '0/0';
 }

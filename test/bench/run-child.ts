@@ -8,6 +8,14 @@ export interface ChildFigures {
   readonly peakMemoryMb: number;
 }
 
+/** Where mode "kafka" writes to, as its last word in JSON. */
+export interface KafkaServers {
+  readonly brokers: readonly string[];
+  readonly registryUrl: string;
+  readonly client: 'auto' | 'kafkajs' | 'platformatic';
+  readonly prefix: string;
+}
+
 const child = fileURLToPath(new URL('capture-child.ts', import.meta.url));
 
 /** Runs capture-child.ts in a process of its own; words: mode, url, slot, folder, LSN to stop at. */
