@@ -84,8 +84,11 @@ export interface FetchRequest extends PartitionOffset {
 
 export interface FetchedRecords {
   readonly errorCode: number;
-  /** End of what is on enough replicas. */
-  readonly highWatermark: number;
+  /**
+   * Behind the last batch of the answer, which may hold no record: compaction and transactions leave
+   * such batches. The offset asked for when there was no batch.
+   */
+  readonly nextOffset: number;
   /** May begin below the offset asked for: a batch is given whole. Without control records. */
   readonly records: readonly StoredRecord[];
 }

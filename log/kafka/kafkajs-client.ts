@@ -5,6 +5,7 @@ import type { BrokerAddress, BrokerLink, ClientOptions, FetchRequest } from './c
 import type { KafkaClient, NewTopic, PartitionRange, ProduceRequest } from './client.ts';
 import type { SaslSettings } from './client.ts';
 import type { TopicPartition } from '../log.ts';
+import { fetchedEnd } from './fetched-end.ts';
 import * as parts from './kafkajs-parts.ts';
 
 const latest = '-1';
@@ -18,11 +19,17 @@ export function kafkajsClient(options: ClientOptions): KafkaClient {
   return { name: 'kafkajs', open: (address) => openLink(address, options) };
 }
 
-/** The versions that kafkajs speaks. */
+/** The form of answers that we look into ourselves. */
+const fetchVersion = 11;
+
+/** The versions that kafkajs speaks, and we with it: brokers from 2.4 on. */
 export function kafkajsVersions(): SpokenVersions {
   const names = Object.keys(apiKeys) as ApiName[];
   return Object.fromEntries(
-    names.map((name) => [name, parts.requests[name].versions.map(Number)]),
+    names.map((name) => {
+      const versions = parts.requests[name].versions.map(Number);
+      return [name, name === 'Fetch' ? versions.filter((one) => one === fetchVersion) : versions];
+    }),
   ) as unknown as SpokenVersions;
 }
 
@@ -149,7 +156,11 @@ class KafkajsLink implements BrokerLink {
   }
 
   async fetch({ topic, partition, offset, bytesMax, waitMs }: FetchRequest) {
-    const answer = await this.#ask<parts.FetchAnswer>('Fetch', {
+    let nextOffset = offset;
+    const onAnswer = (bytes: Buffer) => {
+      nextOffset = fetchedEnd(bytes, offset);
+    };
+    const request = {
       replicaId: -1,
       isolationLevel: readUncommitted,
       maxWaitTime: waitMs,
@@ -159,12 +170,14 @@ class KafkajsLink implements BrokerLink {
         { topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: bytesMax }] },
       ],
       rackId: '',
-    });
+    };
+    const answer = await this.#ask<parts.FetchAnswer>('Fetch', request, onAnswer);
     const found = answer.responses[0]?.partitions[0];
-    assert(found !== undefined, 'a fetch answers for the partition that was asked for');
+    // A broker that throttles us answers for no partition.
+    if (found === undefined) return { errorCode: 0, nextOffset, records: [] };
     return {
       errorCode: found.errorCode,
-      highWatermark: Number(found.highWatermark),
+      nextOffset,
       records: found.messages.filter((message) => !message.isControlRecord).map(storedOf),
     };
   }
@@ -238,9 +251,12 @@ class KafkajsLink implements BrokerLink {
     );
   }
 
-  async #ask<T>(name: ApiName, request: object): Promise<T> {
+  async #ask<T>(name: ApiName, request: object, onAnswer?: (bytes: Buffer) => void): Promise<T> {
     const protocol = parts.requests[name].protocol({ version: this.#versions[name] })(request);
-    const { decode } = protocol.response;
+    const decode = (bytes: Buffer) => {
+      onAnswer?.(bytes);
+      return protocol.response.decode(bytes);
+    };
     // Its own `parse` throws away all partitions but the first that failed.
     const response = { decode, parse: async (answer: unknown) => answer };
     return (await this.#pool.send({ ...protocol, response, logResponseError: false })) as T;

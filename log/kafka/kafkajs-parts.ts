@@ -18,7 +18,7 @@ interface Connection {
 interface Protocol {
   readonly request: unknown;
   readonly response: {
-    readonly decode: (bytes: unknown) => Promise<unknown>;
+    readonly decode: (bytes: Buffer) => Promise<unknown>;
     readonly parse: (answer: unknown) => Promise<unknown>;
   };
 }
@@ -95,7 +95,6 @@ export interface FetchAnswer {
   readonly responses: readonly {
     readonly partitions: readonly {
       readonly errorCode: number;
-      readonly highWatermark: string;
       readonly messages: readonly FetchedMessage[];
     }[];
   }[];

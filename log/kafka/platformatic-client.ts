@@ -174,10 +174,13 @@ class PlatformaticLink implements BrokerLink {
       ),
     );
     const found = answer.responses[0]?.partitions[0];
-    assert(found !== undefined, 'a fetch answers for the partition that was asked for');
+    // A broker that throttles us answers for no partition.
+    if (found === undefined) return { errorCode: 0, nextOffset: offset, records: [] };
+    const last = found.records?.at(-1);
+    const end = last === undefined ? offset : Number(last.firstOffset) + last.lastOffsetDelta + 1;
     return {
       errorCode: found.errorCode,
-      highWatermark: Number(found.highWatermark),
+      nextOffset: Math.max(offset, end),
       records: (found.records ?? []).flatMap(storedOf),
     };
   }

@@ -47,19 +47,23 @@ export class RecordReader {
       const place = { ...from, offset, bytesMax, waitMs: leftMs };
       const answer = await this.#unlessEnded(this.#fetch(place), signal);
       if (answer === undefined) return [];
-      const { errorCode, highWatermark, records } = answer;
+      const { errorCode, nextOffset, records } = answer;
       if (errorCode === errorCodes.offsetOutOfRange) {
         offset = await this.#startFor(from, allowTruncated);
         continue;
       }
       const found = records.filter((record) => record.offset >= offset);
       if (found.length > 0) return found;
+      if (nextOffset > offset) {
+        // Nothing but what compaction left of batches: look behind it, however little time there is. A
+        // fetch ends with its bytes or a segment, so that there may be records behind that.
+        offset = nextOffset;
+        continue;
+      }
       if (deadline <= performance.now()) return [];
       if (errorCode === errorCodes.unknownTopic) {
         await this.#pause(Math.min(topicPollMs, leftMs), signal);
       }
-      // Nothing but what compaction left of batches: wait behind it.
-      offset = Math.max(offset, highWatermark);
     }
   }
 
@@ -154,11 +158,11 @@ export class RecordReader {
     let last: StoredRecord | undefined;
     for (let offset = from; offset < until;) {
       const request = { ...place, offset, bytesMax: fetchBytesMax, waitMs: 0 };
-      const { records } = await this.#fetch(request);
+      const { records, nextOffset } = await this.#fetch(request);
       const found = records.filter((record) => record.offset >= offset).at(-1);
-      if (found === undefined) break;
-      last = found;
-      offset = found.offset + 1;
+      if (found !== undefined) last = found;
+      if (nextOffset <= offset) break;
+      offset = nextOffset;
     }
     return last;
   }
@@ -213,7 +217,7 @@ export class RecordReader {
 
 const noSuchPartition: FetchedRecords = {
   errorCode: errorCodes.unknownTopic,
-  highWatermark: 0,
+  nextOffset: 0,
   records: [],
 };
 

@@ -269,6 +269,33 @@ describe.each(clients)('with %s', (client) => {
     );
   });
 
+  it('reads on behind a batch that holds no record of ours', async () => {
+    const config = configOf(client);
+    const topic = `${config.prefix}.marked`;
+    const place = { topic, partition: 0 };
+    const log = await openKafkaLog({ config });
+    await log.createTopics([{ topic, partitions: 1, compacted: false }]);
+    const other = plainClient(cluster.brokers).producer({
+      transactionalId: topic,
+      maxInFlightRequests: 1,
+      idempotent: true,
+    });
+    await other.connect();
+    const transaction = await other.transaction();
+    await transaction.send({ topic, messages: [{ key: 'k', value: 'v' }] });
+    await transaction.commit();
+    await other.disconnect();
+    // 0 is the record and 1 the mark of the commit.
+    await expect.poll(async () => (await log.ranges([topic])).get(topic)?.[0]?.end).toBe(2);
+    expect((await log.lastRecord(place))?.offset).toBe(0);
+    await log.append([{ ...place, records: [record(10)] }]);
+    const limits = { bytesMax: 1, waitMs: 0 };
+    const found = await log.read({ ...place, offset: 1 }, limits);
+    expect(found.map(({ offset }) => offset)).toEqual([2]);
+    expect(await log.read({ ...place, offset: 3 }, limits)).toEqual([]);
+    await log.close();
+  });
+
   it('names every broker that cannot be reached', async () => {
     const config = configOf(client, { brokers: ['127.0.0.1:1', 'no-such-host.invalid:9092'] });
     await expect(openKafkaLog({ config })).rejects.toMatchObject({
