@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 import { type Converter, type RunningConnect, startConnect } from '../peers/debezium/connect.ts';
-import { debeziumSettings } from '../peers/debezium/debezium.ts';
+import { debeziumSettings, isStreamingSql } from '../peers/debezium/debezium.ts';
 import type { PeerServers } from '../peers/debezium/peer-run.ts';
 import { plainClient, withAdmin } from '../support/kafka-client.ts';
 import { eventTableSql } from './backlog.ts';
@@ -213,8 +213,7 @@ async function startDebezium({ servers, setup, name }: Bench): Promise<RunningCo
     },
     jvm: isTuned ? tuned.jvm : defaultJvm,
   });
-  const active = `select from pg_replication_slots where slot_name = '${name}' and active`;
-  while ((await postgres.run(name, active)).rowCount === 0) await pause(pollMs);
+  while ((await postgres.run(name, isStreamingSql(name))).rowCount === 0) await pause(pollMs);
   return connect;
 }
 
