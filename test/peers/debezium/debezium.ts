@@ -1,3 +1,11 @@
+/**
+ * Gives a row once Debezium streams. Its slot is active before, and what is committed until it has
+ * looked at the tables is not streamed.
+ */
+export const isStreamingSql = (slot: string): string => /* sql */ `
+  select from pg_replication_slots as slot join pg_stat_replication as reader on reader.pid = slot.active_pid
+  where slot.slot_name = '${slot}' and reader.state = 'streaming'`;
+
 /** Debezium as in the golden run (test/fixtures/debezium-3.6.3), without rows of a snapshot. */
 export function debeziumSettings(options: {
   readonly url: string;

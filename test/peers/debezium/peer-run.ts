@@ -6,7 +6,7 @@ import { eventually, openBench } from '../../integration/capture-harness.ts';
 import { plainClient, withAdmin } from '../../support/kafka-client.ts';
 import type { TestPostgres } from '../../support/postgres.ts';
 import { type RunningConnect, startConnect } from './connect.ts';
-import { debeziumSettings } from './debezium.ts';
+import { debeziumSettings, isStreamingSql } from './debezium.ts';
 
 export interface PeerServers {
   readonly postgres: TestPostgres;
@@ -83,8 +83,7 @@ export class PeerRun implements AsyncDisposable {
     });
     const run = new PeerRun(prefix, servers, { bench, capture, connect });
     await eventually('Debezium reads its slot', async () => {
-      const active = `select 1 from pg_replication_slots where slot_name = '${slot}' and active`;
-      return (await postgres.run(prefix, active)).rowCount === 1;
+      return (await postgres.run(prefix, isStreamingSql(slot))).rowCount === 1;
     });
     // From the second transaction on both know the one before.
     await run.settle();
