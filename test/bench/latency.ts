@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
 import { runCommandLine } from '../support/command-line.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
 import { eventTableSql } from './backlog.ts';
+import { peakMemoryMb } from './peak-memory.ts';
 import { report } from './report.ts';
 
 const seconds = 20;
@@ -113,11 +114,4 @@ async function reportLag(lakePath: string): Promise<void> {
     unit: 'ms',
     aim: '< 1000',
   });
-}
-
-/** The process's own high-water mark; only Linux tells it. */
-async function peakMemoryMb(pid: number | undefined): Promise<number | null> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  const kilobytes = /VmHWM:\s+(\d+) kB/.exec(status)?.[1];
-  return kilobytes === undefined ? null : Number(kilobytes) / 1024;
 }

@@ -18,8 +18,11 @@ export interface KafkaServers {
 
 const child = fileURLToPath(new URL('capture-child.ts', import.meta.url));
 
-/** Runs capture-child.ts in a process of its own; words: mode, url, slot, folder, LSN to stop at. */
-export async function runChild(words: readonly string[]): Promise<ChildFigures> {
-  const { stdout } = await promisify(execFile)(process.execPath, [child, ...words]);
+/** Runs capture-child.ts in a process of its own, until `signal`; words: mode, url, slot, folder, LSN to stop at. */
+export async function runChild(
+  words: readonly string[],
+  signal?: AbortSignal,
+): Promise<ChildFigures> {
+  const { stdout } = await promisify(execFile)(process.execPath, [child, ...words], { signal });
   return JSON.parse(stdout) as ChildFigures;
 }
