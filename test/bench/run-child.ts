@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { endWithUs } from '../../commands/stack/end-with-us.ts';
 
 export interface ChildFigures {
   readonly seconds: number;
@@ -23,6 +24,8 @@ export async function runChild(
   words: readonly string[],
   signal?: AbortSignal,
 ): Promise<ChildFigures> {
-  const { stdout } = await promisify(execFile)(process.execPath, [child, ...words], { signal });
+  const running = promisify(execFile)(process.execPath, [child, ...words], { signal });
+  endWithUs(running.child, 'SIGKILL');
+  const { stdout } = await running;
   return JSON.parse(stdout) as ChildFigures;
 }

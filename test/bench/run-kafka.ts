@@ -11,6 +11,7 @@ import { report } from './report.ts';
 import type { ChildFigures } from './run-child.ts';
 
 const rowsDefault = '1000000';
+const lastWritesMs = 1_000;
 
 const { values, positionals } = parseArgs({
   options: {
@@ -40,8 +41,11 @@ for (const [name, code] of [
   ['SIGTERM', 143],
 ] as const) {
   process.once(name, () => {
-    // Behind the listener that kills the servers.
-    process.on('exit', remove);
+    // Behind the listener that kills the servers; PostgreSQL's processes still write when theirs is gone.
+    process.on('exit', () => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lastWritesMs);
+      remove();
+    });
     process.exit(code);
   });
 }
