@@ -12,6 +12,10 @@ const server = [
 const models = ['test/models/**/*.test.ts'];
 const setupFiles = ['test/support/property-seed.ts'];
 
+// A build machine is shared and slow at times: a test that waits for servers gets another chance there, and
+// says so. Elsewhere none, so that a race shows itself.
+const retry = process.env['CI'] === 'true' ? 2 : 0;
+
 export default defineConfig({
   test: {
     // Most of a server test is waiting, so two files run side by side even on two cores.
@@ -30,6 +34,7 @@ export default defineConfig({
         test: {
           name: 'server',
           setupFiles,
+          retry,
           include: server.map((folder) => `${folder}/*.test.ts`),
           // Generous, because a loaded machine is slow and the first demo makes its Python environment.
           testTimeout: 450_000,
@@ -40,6 +45,7 @@ export default defineConfig({
         test: {
           name: 'models',
           setupFiles,
+          retry,
           include: models,
           testTimeout: 600_000,
           hookTimeout: 600_000,

@@ -50,6 +50,8 @@ export class SchemaIds {
       return { keySchemaId, valueSchemaId, schemaDigest: texts.digest };
     }
     const { logger, observe, retry: patience } = this.#options;
+    // While draining there is one try: what was received is to become durable, but nobody waits any more.
+    if (patience.signal.aborted) return await this.register(table, topic);
     const startedMs = performance.now();
     let isWaiting = false;
     const ids = await retry(() => this.register(table, topic), {
