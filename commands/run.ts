@@ -22,12 +22,14 @@ export const runCommand = defineCommand({
     using status = createStatusLine(process.stderr);
     const { config, logger } = context.open({ logStream: status.logStream });
     const roles = rolesOf(config, context.args['log-level']);
+    // Before the first line: whoever reads it may send Ctrl-C at once.
+    const signal = context.drainSignal();
     logger.info({ roles: roles.map(({ role }) => role) }, 'starting');
     await supervise({
       roles,
       env: context.env,
       logger,
-      signal: context.drainSignal(),
+      signal,
       graceMs: childGraceMs,
       retry: {
         firstDelayMs: config.retry.first,
