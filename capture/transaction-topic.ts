@@ -188,8 +188,8 @@ const floorMilliseconds = (microseconds: bigint): bigint =>
   microseconds < 0n ? (microseconds - 999n) / 1000n : microseconds / 1000n;
 
 /**
- * Creates the topic if it is missing. What it holds names its schemas, so that only an empty one
- * needs the registry. Throws as log and registry do.
+ * Creates the topic if it is missing. Its last record names its schemas if capture wrote it; else
+ * the registry does. Throws as log and registry do.
  */
 export async function openTransactionTopic(options: {
   readonly log: Log;
@@ -201,7 +201,8 @@ export async function openTransactionTopic(options: {
   await log.createTopics([{ topic, partitions: 1, compacted: false, keyed: true }]);
   const last = await log.lastRecord({ topic, partition: 0 });
   const buffer = { topic, partition: 0, records: [], isUsed: last !== undefined };
-  if (last?.key && last.value) {
+  const isOwn = last?.headers.some(([name]) => name === headerSeq) ?? false;
+  if (isOwn && last?.key && last.value) {
     const ids = { keySchemaId: last.key.readInt32BE(1), valueSchemaId: last.value.readInt32BE(1) };
     return new TransactionTopic(buffer, ids);
   }

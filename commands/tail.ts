@@ -1,9 +1,9 @@
 import pc from 'picocolors';
+import { isTableTopic } from '../capture/log-tails.ts';
 import type { Config } from '../runtime/config.ts';
 import { suggestion } from '../runtime/config/fields.ts';
 import type { Log } from '../log/log.ts';
 import type { Change, DeadLetter } from '../schemas/change.ts';
-import { controlTopics } from '../schemas/control.ts';
 import type { SchemaRegistry } from '../schemas/registry.ts';
 import { topicOf } from '../schemas/topic.ts';
 import { RecordDecoder } from '../sinks/decode-record.ts';
@@ -112,9 +112,8 @@ async function findTopic(log: Log, prefix: string, words: string): Promise<strin
   const topic = topicOf(prefix, schema, name);
   const topics = await log.ranges();
   if (topics.has(topic)) return topic;
-  const control: readonly string[] = Object.values(controlTopics(prefix));
   const tables = [...topics.keys()]
-    .filter((other) => other.startsWith(`${prefix}.`) && !control.includes(other))
+    .filter((other) => isTableTopic(prefix, other))
     .map((other) => other.slice(prefix.length + 1));
   const table = `${schema}.${name}`;
   throw usageError(

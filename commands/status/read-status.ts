@@ -1,3 +1,4 @@
+import { isTableTopic } from '../../capture/log-tails.ts';
 import { closeSession, openSession, query } from '../../capture/postgres/connection.ts';
 import { inspectSlot } from '../../capture/postgres/slot.ts';
 import { readProgress } from '../../capture/progress.ts';
@@ -173,10 +174,7 @@ async function readSource(config: Config): Promise<SourceStatus> {
 
 async function readLog(log: Log, config: Config, sourceEnd: Lsn | null): Promise<LogStatus> {
   const { prefix } = config.log;
-  const control: readonly string[] = Object.values(controlTopics(prefix));
-  const topics = [...(await log.ranges())].filter(
-    ([topic]) => topic.startsWith(`${prefix}.`) && !control.includes(topic),
-  );
+  const topics = [...(await log.ranges())].filter(([topic]) => isTableTopic(prefix, topic));
   const progress = await readProgress(log, prefix);
   const newest = await log.lastRecord({ topic: controlTopics(prefix).watermarks, partition: 0 });
   const watermark = watermarkOf(newest);

@@ -227,3 +227,26 @@ test('a transaction that is streamed before it ends begins at the first change t
     await bench.caughtUp(postgres, capture);
     expect(await checkTransactions(bench)).toBe(2);
   }));
+
+test('what another program wrote at the end of the topic says nothing of its schemas', () =>
+  withBench('tx_foreign', async (bench, url) => {
+    const options = { ...bench.options({ url, slot: 'tx_foreign' }), transactionTopic: true };
+    const first = await bench.startRead(options);
+    await postgres.run('tx_foreign', transactions(1, 2));
+    await bench.caughtUp(postgres, first);
+    await first.stop();
+    const own = (await decoded<Edge>(bench, topic)).map(({ record }) => record);
+    const foreign = { key: Buffer.from('a key'), value: Buffer.from('a value'), headers: [] };
+    const log = await options.openLog();
+    await log.append([{ topic, partition: 0, records: [{ ...foreign, timestampMs: 0 }] }]);
+    await log.close();
+    await using second = bench.start(options);
+    await postgres.run('tx_foreign', transactions(10, 1));
+    await bench.caughtUp(postgres, second);
+    const [range] = (await bench.log.ranges([topic])).get(topic)!;
+    expect(range!.end).toBe(own.length + 3);
+    const from = { topic, partition: 0, offset: own.length + 1 };
+    const added = await bench.log.read(from, { bytesMax: 1 << 20, waitMs: 0 });
+    const idsOf = ({ key, value }: StoredRecord) => [key!.readInt32BE(1), value!.readInt32BE(1)];
+    expect(added.map(idsOf)).toEqual([idsOf(own[0]!), idsOf(own[0]!)]);
+  }));

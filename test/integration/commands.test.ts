@@ -106,6 +106,27 @@ test('run carries changes into the lake, and Ctrl-C ends all of it with everythi
   ]);
 });
 
+test('the transaction topic is no table to status and tail', async () => {
+  await configure('capture: { transaction_topic: true }');
+  await using running = startCommandLine(['run'], {
+    cwd: dir,
+    env: { DATABASE_URL: server.url(database) },
+  });
+  await running.waitFor(/every table is read/);
+  await server.run(database, `update orders set note = 'new' where id = 2`);
+  const tail = await run(['tail', 'orders', '--from-start', '--json', '--count', '6']);
+  expect(tail.exit).toBe(0);
+  const { log } = JSON.parse((await run(['status', '--json'])).stdout) as {
+    log: { tables: number; records: number };
+  };
+  expect(log).toMatchObject({ tables: 1, records: 6 });
+  const typo = await run(['tail', 'transactions']);
+  expect(typo.stderr).toBe(
+    'error: the log has no table public.transactions\nTry: tributary tail public.orders\n',
+  );
+  expect(await running.stop('SIGTERM')).toBe(0);
+});
+
 test('status names what is not there yet, then shows each stage', async () => {
   const before = await run(['status']);
   expect(before.exit).toBe(4);
