@@ -177,6 +177,7 @@ export class CaptureLine {
       committedAtUs: point.committedAtUs === null ? null : String(point.committedAtUs),
       snapshot: snapshot.state(),
       parked: tables.parked.state(),
+      rewriteMarks: tables.rewriteMarks,
     };
   }
 

@@ -1,6 +1,5 @@
 import type { Log } from '../log/log.ts';
 import type { Lsn } from '../schemas/lsn.ts';
-import { tableName } from '../schemas/table-schema.ts';
 import { CaptureLine } from './capture-line.ts';
 import { ParkedTables } from './parked-tables.ts';
 import { openSnapshot } from './open-snapshot.ts';
@@ -12,6 +11,7 @@ import {
   type SqlSession,
 } from './postgres/connection.ts';
 import { findResumePoint, type ResumePoint } from './resume.ts';
+import { readAgain, Rewrites } from './rewrites.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
 import { Spool } from './spool.ts';
 import { Tables, type TablesOptions } from './tables.ts';
@@ -76,8 +76,7 @@ export async function openCapture(
     { log, session, resume, signal },
     {
       onRewritten: (table) => {
-        options.logger.warn(`${tableName(table)} was rewritten at the source: reading it again`);
-        snapshot?.request([table]);
+        if (snapshot !== null) readAgain([table], { snapshot, logger: options.logger });
       },
       onParked: (table) => snapshot?.release(table),
       onParkedChanged: () => line?.lookAtParked(),
@@ -124,6 +123,7 @@ async function openTables(
     connector,
     version,
     parked,
+    rewrites: new Rewrites(resume.progress.rewriteMarks),
     logger,
     observe,
     retry: {

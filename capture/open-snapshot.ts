@@ -4,6 +4,7 @@ import { openSession, type SqlSession } from './postgres/connection.ts';
 import { readPublication } from './postgres/publication.ts';
 import type { ResumePoint } from './resume.ts';
 import { createSnapshot } from './snapshot/create-snapshot.ts';
+import { readAgain } from './rewrites.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
 import type { Tables } from './tables.ts';
 
@@ -31,7 +32,9 @@ export async function openSnapshot({
     const [described] = await tables.describe(published ?? []);
     return described ?? null;
   };
-  return createSnapshot({
+  // Before anything is read: what is rewritten from here on is noticed.
+  const rewritten = await tables.rewritten(wanted);
+  const snapshot = createSnapshot({
     connect: () => openSession(source),
     publications: [source.publication],
     tables: await tables.describe(wanted),
@@ -40,4 +43,6 @@ export async function openSnapshot({
     hasRecords: (table) => tables.hasRecords(table),
     ...(onSnapshot === undefined ? {} : { onProgress: onSnapshot }),
   });
+  readAgain(rewritten, { snapshot, logger: options.logger });
+  return snapshot;
 }

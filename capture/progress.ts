@@ -31,6 +31,10 @@ const progressSchema = z.object({
   snapshot: z.object({ tables: z.record(z.string(), tableSnapshotSchema) }),
   /** Tables that are held back: their changes since then are not on the log. */
   parked: z.record(z.string(), z.object({ since: z.string(), reason: z.string() })).optional(),
+  /** By table oid: what tells that the rows of a table were rewritten since; records before 0.2 lack it. */
+  rewriteMarks: z
+    .record(z.string(), z.object({ files: z.string(), columns: z.string() }))
+    .optional(),
 });
 
 /** Capture's whole durable state: one record, written after what it vouches for. */

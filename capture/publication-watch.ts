@@ -1,7 +1,9 @@
 import { PipelineError } from '../runtime/errors.ts';
+import { tableName } from '../schemas/table-schema.ts';
 import type { CaptureLogger } from './options.ts';
 import type { SqlSession } from './postgres/connection.ts';
 import { type PublishedTable, readPublication } from './postgres/publication.ts';
+import { readAgain } from './rewrites.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
 import type { Tables } from './tables.ts';
 
@@ -19,9 +21,10 @@ export interface PublicationWatchOptions {
 }
 
 /**
- * Looks at the publication now and then, with one query however many tables there are: a table that
- * was added is read beside the stream; a publication that vanished or was made anew ends capture,
- * because the stream itself would just leave a hole.
+ * Looks at the publication now and then, with a few queries however many tables there are: a table that
+ * was added, or whose rows were rewritten at the source and of which the stream says nothing, is read
+ * beside the stream; a publication that vanished or was made anew ends capture, because the stream
+ * itself would just leave a hole.
  */
 export class PublicationWatch {
   readonly #options: PublicationWatchOptions;
@@ -70,11 +73,11 @@ export class PublicationWatch {
     const added = publication.tables.filter((table) => !this.#known.has(table.oid));
     this.#known = new Set(publication.tables.map((table) => table.oid));
     const wanted = added.filter((table) => tables.isWanted(table) && !tables.parked.has(table));
-    if (wanted.length === 0) return;
     const described = await tables.describe(wanted);
     this.#options.snapshot.request(described);
-    for (const { schema, name: table } of described) {
-      logger.info(`${schema}.${table} was added to publication "${name}": reading it`);
+    for (const table of described) {
+      logger.info(`${tableName(table)} was added to publication "${name}": reading it`);
     }
+    readAgain(await tables.rewritten(publication.tables), this.#options);
   }
 }

@@ -11,8 +11,10 @@ import { describeTable, relationOf } from './describe-table.ts';
 import type { ParkedTables } from './parked-tables.ts';
 import type { RelationMessage } from './pgoutput/message.ts';
 import { formatTypes, readTables, readTypes } from './postgres/catalog.ts';
+import type { RewriteMarks, Rewrites } from './rewrites.ts';
 import { rewritesRows } from './rewrites-rows.ts';
 import type { SqlSession } from './postgres/connection.ts';
+import { readRewriteMarks } from './postgres/rewrite-marks.ts';
 import type { PublishedTable } from './postgres/publication.ts';
 import { compilePatterns, type TablePatterns } from './postgres/table-patterns.ts';
 import { type RegisteredSchemas, SchemaIds, type SchemaIdsOptions } from './schema-ids.ts';
@@ -25,6 +27,7 @@ export interface TablesOptions extends Omit<SchemaIdsOptions, 'history'> {
   readonly session: SqlSession;
   readonly log: Log;
   readonly parked: ParkedTables;
+  readonly rewrites: Rewrites;
   readonly patterns: TablePatterns;
   readonly database: string;
   /** Partitions of a topic that is created now. */
@@ -33,7 +36,7 @@ export interface TablesOptions extends Omit<SchemaIdsOptions, 'history'> {
   /** `source.connector` and `source.version` of the envelopes. */
   readonly connector: string;
   readonly version: string;
-  /** A change of the table rewrote rows at the source, without row events. */
+  /** Rows of the table have other values than the stream and the log say, without row events. */
   readonly onRewritten: (table: TableSchema) => void;
   /** A table is held back from now on: reading it would be for nothing. */
   readonly onParked: (table: TableSchema) => void;
@@ -80,6 +83,26 @@ export class Tables {
   /** Tables that are held back. */
   get parked(): ParkedTables {
     return this.#options.parked;
+  }
+
+  /**
+   * Looks which of the published tables were rewritten at the source since the last look, and gives them
+   * as the catalog has them now. A table that is seen for the first time was not.
+   */
+  async rewritten(published: readonly PublishedTable[]): Promise<readonly TableSchema[]> {
+    const { session, rewrites } = this.#options;
+    const wanted = published.filter((table) => this.isWanted(table));
+    const oids = wanted.map((table) => table.oid);
+    rewrites.keep(new Set(oids));
+    const found = new Set(rewrites.take(await readRewriteMarks(session, oids)));
+    return await this.describe(
+      wanted.filter((table) => found.has(table.oid) && !this.parked.has(table)),
+    );
+  }
+
+  /** What tells of rewritten rows: belongs into the progress record. */
+  get rewriteMarks(): RewriteMarks {
+    return this.#options.rewrites.state();
   }
 
   /** Reads the versions that the log knows, and the topics that it has. */
@@ -160,11 +183,12 @@ export class Tables {
   }
 
   async #define(message: RelationMessage, from: PositionText): Promise<void> {
-    const { session } = this.#options;
+    const { session, rewrites } = this.#options;
     const [table] = await readTables(session, [message.oid]);
     const types = await this.#typesOf(message);
     const pgTypes = await formatTypes(session, message.columns);
     const described = describeTable(message, { table: table ?? null, types, pgTypes });
+    const rewritten = rewrites.take(await readRewriteMarks(session, [message.oid])).length > 0;
     if (this.parked.has(described)) {
       this.#routes.set(message.oid, null);
       this.parked.streamed(described);
@@ -172,14 +196,14 @@ export class Tables {
       return;
     }
     const current = this.#routes.get(message.oid);
-    if (current && JSON.stringify(current.table) === JSON.stringify(described)) return;
+    const isSame = current && JSON.stringify(current.table) === JSON.stringify(described);
     const topic = this.#topicOf(described);
     const before = current?.table ?? this.#history.heldAt(topic, from)?.table;
-    const route = await this.#routeUnlessParked(described, from);
+    const route = isSame ? current : await this.#routeUnlessParked(described, from);
     this.#routes.set(message.oid, route);
-    if (route !== null && before !== undefined && rewritesRows(before, described)) {
-      this.#options.onRewritten(described);
-    }
+    if (route === null) return;
+    const changed = !isSame && before !== undefined && rewritesRows(before, described);
+    if (rewritten || changed) this.#options.onRewritten(described);
   }
 
   /** From here on the changes of a parked table are taken again. */

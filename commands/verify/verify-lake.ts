@@ -1,10 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { closeSession, openSession, query } from '../../capture/postgres/connection.ts';
 import { readPublication } from '../../capture/postgres/publication.ts';
+import { readRewriteMarks, type RewriteMark } from '../../capture/postgres/rewrite-marks.ts';
 import { type ProgressRecord, readProgress } from '../../capture/progress.ts';
+import { wasRewritten } from '../../capture/rewrites.ts';
 import type { Log } from '../../log/log.ts';
+import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
-import { formatLsn } from '../../schemas/lsn.ts';
+import { formatLsn, type Lsn } from '../../schemas/lsn.ts';
 import { cutAfter, type PositionText } from '../../schemas/position.ts';
 import { tableName } from '../../schemas/table-schema.ts';
 import { compareTables, type LakeRows, type TableReport } from './compare-tables.ts';
@@ -19,8 +22,8 @@ export interface VerifyOptions {
   readonly log: Log;
   readonly prefix: string;
   /**
-   * Has the lake applied exactly up to a position and holds it there while `use` runs; `applied` is above
-   * the position when the lake had passed it already.
+   * Has the lake stand still while `decide` finds a position, apply exactly up to there, and stay there
+   * while `use` runs; `applied` is above the position when the lake had passed it all the same.
    */
   readonly holdLake: HoldLake;
   readonly onTable?: (done: number, of: number, report: TableReport) => void;
@@ -29,7 +32,7 @@ export interface VerifyOptions {
 }
 
 export type HoldLake = <T>(
-  until: PositionText,
+  decide: () => Promise<PositionText>,
   use: (lake: LakeRows, applied: PositionText) => Promise<T>,
 ) => Promise<T>;
 
@@ -54,11 +57,12 @@ export async function verifyLake(options: VerifyOptions): Promise<VerifyReport> 
   const startedAt = performance.now();
   const progress = await untilSnapshotIsDone(options);
   for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
-    await using source = await openSourceSnapshot(options.source);
-    const tables = await compareAt(source, progress, options);
-    if (tables === 'passed') continue;
+    await using snapshots = new AsyncDisposableStack();
+    const compared = await compareOnce(snapshots, progress, options);
+    if (compared === 'passed') continue;
+    const { lsn, tables } = compared;
     return {
-      lsn: formatLsn(source.lsn),
+      lsn: formatLsn(lsn),
       tables,
       rows: tables.reduce((sum, table) => sum + table.sourceRows, 0),
       differences: tables.reduce((sum, table) => sum + table.differences.length, 0),
@@ -69,19 +73,29 @@ export async function verifyLake(options: VerifyOptions): Promise<VerifyReport> 
   throw new PipelineError('sink-failed', message, { hint: 'try again when less is written' });
 }
 
-async function compareAt(
-  source: SourceSnapshot,
+async function compareOnce(
+  snapshots: AsyncDisposableStack,
   progress: ProgressRecord,
   options: VerifyOptions,
-): Promise<readonly TableReport[] | 'passed'> {
-  // Every transaction whose commit record starts before the snapshot's LSN is in it, and no other.
-  const until = cutAfter(progress.generation, source.lsn - 1n);
-  await nudge(options.source.url);
-  return await options.holdLake(until, async (lake, applied) => {
-    if (applied > until) return 'passed';
+): Promise<{ readonly lsn: Lsn; readonly tables: readonly TableReport[] } | 'passed'> {
+  let source: SourceSnapshot | null = null;
+  const decide = async (): Promise<PositionText> => {
+    source = snapshots.use(await openSourceSnapshot(options.source));
+    await nudge(options.source.url);
+    return cutBelow(source, progress);
+  };
+  return await options.holdLake(decide, async (lake, applied) => {
+    assert(source, 'the lake is held after the position was decided');
+    if (applied > cutBelow(source, progress)) return 'passed';
     const { onTable } = options;
-    return await compareTables({ source, lake, ...(onTable === undefined ? {} : { onTable }) });
+    const comparison = { source, lake, ...(onTable === undefined ? {} : { onTable }) };
+    return { lsn: source.lsn, tables: await compareTables(comparison) };
   });
+}
+
+/** Every transaction whose commit record starts before the snapshot's LSN is in it, and no other. */
+function cutBelow({ lsn }: SourceSnapshot, { generation }: ProgressRecord): PositionText {
+  return cutAfter(generation, lsn - 1n);
 }
 
 /** On an idle source nothing would move the stream past the snapshot's LSN for a while. */
@@ -94,9 +108,9 @@ async function nudge(url: string): Promise<void> {
   }
 }
 
-/** While tables are still being read the lake cannot equal the source. */
+/** While tables are still to be read (again) the lake cannot equal the source. */
 async function untilSnapshotIsDone(options: VerifyOptions): Promise<ProgressRecord> {
-  const names = await publishedTables(options.source);
+  const published = await publishedTables(options.source);
   let waitingFor = 0;
   for (;;) {
     options.signal?.throwIfAborted();
@@ -105,8 +119,7 @@ async function untilSnapshotIsDone(options: VerifyOptions): Promise<ProgressReco
       const hint = 'start it: tributary run';
       throw new PipelineError('source-unfit', 'capture has not written to this log yet', { hint });
     }
-    // A table without an entry has not been begun: capture has just started, or has not noticed it yet.
-    const open = names.filter((name) => progress.snapshot.tables[name]?.done !== true);
+    const open = published.filter((table) => isOpen(table, progress));
     if (open.length === 0) return progress;
     if (open.length !== waitingFor) {
       waitingFor = open.length;
@@ -117,11 +130,30 @@ async function untilSnapshotIsDone(options: VerifyOptions): Promise<ProgressReco
   }
 }
 
-async function publishedTables(source: SourceSnapshotOptions): Promise<readonly string[]> {
+interface MarkedTable {
+  readonly oid: number;
+  readonly name: string;
+  readonly mark: RewriteMark | undefined;
+}
+
+/** Whether capture has not read the table yet, as it is by now, or has not even noticed that it must. */
+function isOpen({ oid, name, mark }: MarkedTable, progress: ProgressRecord): boolean {
+  if (progress.snapshot.tables[name]?.done !== true) return true;
+  return mark !== undefined && wasRewritten(progress.rewriteMarks?.[oid], mark);
+}
+
+async function publishedTables(source: SourceSnapshotOptions): Promise<readonly MarkedTable[]> {
   const session = await openSession(source);
   try {
     const publication = await readPublication(session, source.publication);
-    return (publication?.tables ?? []).map(tableName).filter(source.wants);
+    const tables = (publication?.tables ?? []).filter((table) => source.wants(tableName(table)));
+    const oids = tables.map(({ oid }) => oid);
+    const marks = await readRewriteMarks(session, oids);
+    return tables.map((table) => ({
+      oid: table.oid,
+      name: tableName(table),
+      mark: marks.get(table.oid),
+    }));
   } finally {
     await closeSession(session);
   }
