@@ -1,6 +1,6 @@
 import type { Config, SinkConfig } from '../../runtime/config.ts';
 import { PipelineError } from '../../runtime/errors.ts';
-import type { PositionText } from '../../schemas/position.ts';
+import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { createDuckdbSink } from '../../sinks/duckdb/duckdb-sink.ts';
 import { borrowLake } from '../../sinks/duckdb/lease.ts';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
@@ -11,19 +11,23 @@ import type { HoldLake } from './verify-lake.ts';
 const catchUpMs = 120_000;
 
 /**
- * Holds a lake exactly at a position: a running sink applies up to there and lends its file; when none
- * runs, its work is done here, from the log, up to the same position.
+ * Holds a lake exactly at a position: a running sink stands still while the position is decided, applies
+ * up to there and lends its file; when none runs, its work is done here, from the log, up to the same
+ * position.
  */
 export function holdLake(config: Config, settings: SinkConfig, signal: AbortSignal): HoldLake {
   const borrowing = { purpose: 'verify', waitMs: catchUpMs, signal };
-  return (until, use) =>
-    borrowLake(settings.path, { ...borrowing, until }, async (grant) => {
+  return async (decide, use) => {
+    let until: PositionText = positionZero;
+    const options = { ...borrowing, until: async () => (until = await decide()) };
+    return await borrowLake(settings.path, options, async (grant) => {
       if (grant === null) await catchUp({ config, settings, signal }, until);
       await using lake = await openLakeReader(settings.path);
       const applied = (await lake.checkpoint())?.applied ?? '';
       if (applied < until) throw notThere(until, applied);
       return await use({ rows: (table) => lake.readState(table, table.columns) }, applied);
     });
+  };
 }
 
 interface CatchUp {

@@ -95,8 +95,11 @@ export interface LeaseGrant {
 export interface BorrowOptions {
   /** Shown to whoever looks into the lease folder: "dbt", "verify". */
   readonly purpose: string;
-  /** The owner first applies exactly up to there. */
-  readonly until?: PositionText;
+  /**
+   * The owner first applies exactly up to there. A function is asked while the lake stands still, so that
+   * the owner cannot have passed what it gives, if only that is not below what was applied before.
+   */
+  readonly until?: PositionText | (() => Promise<PositionText>);
   readonly waitMs: number;
   readonly signal?: AbortSignal;
 }
@@ -111,7 +114,10 @@ export async function borrowLake<T>(
   options: BorrowOptions,
   use: (grant: LeaseGrant | null) => Promise<T>,
 ): Promise<T> {
-  const borrowing = new Borrowing(path, options);
+  const { until, ...others } = options;
+  const borrowing = await (typeof until === 'function'
+    ? borrowingAt(path, others, until)
+    : new Borrowing(path, { ...others, ...(until === undefined ? {} : { until }) }));
   try {
     return await use(await borrowing.granted());
   } finally {
@@ -119,13 +125,34 @@ export async function borrowLake<T>(
   }
 }
 
+/** Asks for the lake a second time while it is lent: the owner goes from there to the position given. */
+async function borrowingAt(
+  path: string,
+  options: Omit<BorrowOptions, 'until'>,
+  decide: () => Promise<PositionText>,
+): Promise<Borrowing> {
+  const standing = new Borrowing(path, options);
+  try {
+    const isOwned = (await standing.granted()) !== null;
+    const borrowing = new Borrowing(path, { ...options, until: await decide() });
+    if (isOwned) borrowing.ask();
+    return borrowing;
+  } finally {
+    standing.giveBack();
+  }
+}
+
+interface PositionedBorrowing extends Omit<BorrowOptions, 'until'> {
+  readonly until?: PositionText;
+}
+
 class Borrowing {
   readonly #path: string;
-  readonly #options: BorrowOptions;
+  readonly #options: PositionedBorrowing;
   readonly #folder: LeaseFolder;
   #id: string | null = null;
 
-  constructor(path: string, options: BorrowOptions) {
+  constructor(path: string, options: PositionedBorrowing) {
     this.#path = path;
     this.#options = options;
     this.#folder = new LeaseFolder(path);
@@ -142,12 +169,17 @@ class Borrowing {
         this.giveBack();
         return null;
       }
-      if (owner !== undefined) this.#id ??= this.#folder.writeRequest(this.#options);
+      if (owner !== undefined) this.ask();
       const grant = this.#id === null ? null : this.#folder.grant(this.#id);
       if (grant !== null) return grant;
       if (performance.now() >= deadline) throw this.#tooLate(owner, holder.pid);
       await setTimeout(pollMs, undefined, signal === undefined ? {} : { signal });
     }
+  }
+
+  /** Has the owner know of it, before `granted` waits. */
+  ask(): void {
+    this.#id ??= this.#folder.writeRequest(this.#options);
   }
 
   giveBack(): void {

@@ -112,6 +112,34 @@ it('a borrower asks for a position and gets it exactly', async () => {
   await sink.close();
 });
 
+it('a borrower decides on the position while the owner stands still, and gets it exactly', async () => {
+  await using folder = await lakeFolder();
+  using owner = createLeaseOwner(folder.path);
+  const sink = createDuckdbSink({ path: folder.path });
+  const stoodAt = Promise.withResolvers<string>();
+  const until = '0001/0000000000007000/FFFFFFFF/2';
+  const decide = async () => {
+    await using lake = await openLakeReader(folder.path);
+    stoodAt.resolve((await lake.checkpoint())?.applied ?? 'nowhere');
+    return until;
+  };
+  const borrowed = borrowLake(
+    folder.path,
+    { purpose: 'verify', until: decide, waitMs: 10_000 },
+    async (grant) => grant?.applied,
+  );
+  const isAsked = async () => owner.requested() === null;
+  const standing = await loadBank(sink, await sink.open(), isAsked);
+  await sink.lend(() => owner.run(standing.applied));
+  expect(await stoodAt.promise).toBe(standing.applied);
+  // The second request was there before the first was taken away.
+  expect(owner.requested()).toEqual({ until });
+  const there = await loadBank(sink, standing, async (transaction) => transaction < 7);
+  await sink.lend(() => owner.run(there.applied));
+  expect(await borrowed).toBe(until);
+  await sink.close();
+});
+
 it('an owner that was replaced while it lent changes nothing any more', async () => {
   await using folder = await lakeFolder();
   const zombie = createDuckdbSink({ path: folder.path });

@@ -73,8 +73,10 @@ function write(url: string, writers: number, statement: (random: () => number) =
     const client = await connectTo(url);
     await client.query(`set search_path = public`);
     while (!isStopped) {
-      await client.query(statement(Math.random)).catch((error: unknown) => {
+      await client.query(statement(Math.random)).catch(async (error: unknown) => {
         if (!/duplicate key|deadlock/.test(String(error))) throw error;
+        // The statement may have begun a transaction that it could not end.
+        await client.query('rollback');
       });
       count += 1;
     }

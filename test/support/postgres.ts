@@ -38,6 +38,9 @@ export async function startTestPostgres(
     ...server,
     run,
     createDatabase: async (name) => {
+      // A test that is tried again finds what its first try left behind.
+      await run('postgres', dropLeftoversSql(name));
+      await run('postgres', `drop database if exists ${pg.escapeIdentifier(name)} with (force)`);
       await run('postgres', `create database ${pg.escapeIdentifier(name)}`);
       return server.url(name);
     },
@@ -47,3 +50,9 @@ export async function startTestPostgres(
     },
   };
 }
+
+const dropLeftoversSql = (database: string) => /* sql */ `
+  select pg_terminate_backend(active_pid) from pg_replication_slots
+    where database = ${pg.escapeLiteral(database)} and active;
+  select pg_drop_replication_slot(slot_name) from pg_replication_slots
+    where database = ${pg.escapeLiteral(database)}`;
