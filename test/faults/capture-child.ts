@@ -10,6 +10,7 @@ export interface ChildOptions {
   readonly logPath: string;
   readonly spoolPath: string;
   readonly limits: Partial<CaptureLimits>;
+  readonly transactionTopic: boolean;
 }
 
 const options = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;

@@ -17,14 +17,20 @@ export interface CaptureProcess extends AsyncDisposable {
 
 const script = path.join(import.meta.dirname, 'capture-child.ts');
 
+export interface ProcessSource extends Partial<Pick<ChildOptions, 'limits' | 'transactionTopic'>> {
+  readonly url: string;
+  readonly slot: string;
+}
+
 /** Starts a capture process; `failpoint` is where it will kill itself, e.g. "append:3". */
 export function startCaptureProcess(
   bench: CaptureBench,
-  source: { readonly url: string; readonly slot: string },
+  { url, slot, limits, transactionTopic = false }: ProcessSource,
   failpoint?: string,
 ): CaptureProcess {
   const options: ChildOptions = {
-    source: { publication: 'tributary', tables: ['*.*'], ...source },
+    source: { publication: 'tributary', tables: ['*.*'], url, slot },
+    transactionTopic,
     prefix,
     logPath: path.join(bench.dir, 'log.db'),
     spoolPath: path.join(bench.dir, 'spool'),
@@ -33,6 +39,7 @@ export function startCaptureProcess(
       statusIntervalMs: 50,
       slotWaitMs: 10_000,
       giveUpAfterMs: 10_000,
+      ...limits,
     },
   };
   const child = spawn(

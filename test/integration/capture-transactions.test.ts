@@ -1,13 +1,17 @@
-import type { Type } from 'avsc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { closeSession, openSession } from '../../capture/postgres/connection.ts';
 import { dropSlot } from '../../capture/postgres/slot.ts';
 import type { Log, StoredRecord } from '../../log/log.ts';
 import { PipelineError } from '../../runtime/errors.ts';
-import { headerSeq } from '../../schemas/control.ts';
-import { oracleType } from '../support/avro-oracle.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
 import { type CaptureBench, openBench } from './capture-harness.ts';
+import {
+  checkTransactions,
+  decoded,
+  type Edge,
+  type Envelope,
+  transactionTopic,
+} from './transaction-checks.ts';
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -18,104 +22,12 @@ afterAll(async () => {
   await postgres[Symbol.asyncDispose]();
 });
 
-const topic = 'app.transaction';
+const topic = transactionTopic;
+const tables = ['public.item', 'public.part'];
 const setup = `
   create table item(id bigint primary key, note text);
   create table part(id bigint primary key, item_id bigint);
   create publication tributary for all tables`;
-
-interface Edge {
-  readonly status: string;
-  readonly id: string;
-  readonly event_count: { readonly long: bigint } | null;
-  readonly data_collections: {
-    readonly array: readonly { readonly 'event.collection': Counted }[];
-  } | null;
-}
-interface Counted {
-  readonly data_collection: string;
-  readonly event_count: bigint;
-}
-interface Envelope {
-  readonly op: string;
-  readonly source: { readonly txId: { readonly long: bigint } | null; readonly lsn: unknown };
-  readonly transaction: { readonly 'event.block': Block } | null;
-}
-interface Block {
-  readonly id: string;
-  readonly total_order: bigint;
-  readonly data_collection_order: bigint;
-}
-
-/** Records of a topic as they lie there, decoded. */
-async function decoded<T>(bench: CaptureBench, name: string) {
-  const records: { readonly record: StoredRecord; readonly value: T | null }[] = [];
-  const ranges = (await bench.log.ranges([name])).get(name) ?? [];
-  for (const [partition, range] of ranges.entries()) {
-    for (let offset = range.start; offset < range.end;) {
-      const from = { topic: name, partition, offset };
-      const some = await bench.log.read(from, { bytesMax: 1 << 24, waitMs: 0 });
-      for (const record of some) {
-        const value = record.value === null ? null : await decode(bench, record.value);
-        records.push({ record, value: value as T | null });
-      }
-      offset = some.at(-1)!.offset + 1;
-    }
-  }
-  return records;
-}
-
-const types = new Map<string, Type>();
-
-async function decode(bench: CaptureBench, value: Buffer): Promise<unknown> {
-  const text = await bench.registry.schemaText(value.readInt32BE(1));
-  const type = types.get(text) ?? oracleType(JSON.parse(text));
-  types.set(text, type);
-  return type.fromBuffer(value.subarray(5));
-}
-
-const seqOf = ({ headers }: StoredRecord): string =>
-  headers.find(([name]) => name === headerSeq)![1].toString();
-
-/** Every transaction's edges and events agree; gives the number of transactions. */
-async function checkTransactions(bench: CaptureBench): Promise<number> {
-  const edges = await decoded<Edge>(bench, topic);
-  const seqs = edges.map(({ record }) => seqOf(record));
-  expect(seqs).toEqual([...new Set(seqs)].toSorted());
-  expect(edges.map(({ value }) => value!.status)).toEqual(
-    edges.map((_, index) => (index % 2 === 0 ? 'BEGIN' : 'END')),
-  );
-  const events = new Map<string, { table: string; seq: string; envelope: Envelope }[]>();
-  for (const table of ['public.item', 'public.part']) {
-    for (const { record, value } of await decoded<Envelope>(bench, `app.${table}`)) {
-      if (value === null || value.transaction === null) continue;
-      const xid = String(value.source.txId!.long);
-      const event = { table, seq: seqOf(record), envelope: value };
-      events.set(xid, [...(events.get(xid) ?? []), event]);
-    }
-  }
-  for (let index = 0; index < edges.length; index += 2) {
-    const [begin, end] = [edges[index]!.value!, edges[index + 1]!.value!];
-    const xid = begin.id.split(':')[0]!;
-    expect(end.id.split(':')[0]).toBe(xid);
-    const own = (events.get(xid) ?? []).toSorted((a, b) => (a.seq < b.seq ? -1 : 1));
-    const blocks = own.map(({ envelope }) => envelope.transaction!['event.block']);
-    expect(begin.id).toBe(blocks[0]!.id);
-    expect(blocks.map((block) => Number(block.total_order))).toEqual(own.map((_, n) => n + 1));
-    expect(Number(end.event_count!.long)).toBe(own.length);
-    for (const { 'event.collection': counted } of end.data_collections!.array) {
-      const ofTable = own.filter(({ table }) => table === counted.data_collection);
-      const orders = ofTable.map(({ envelope }) => envelope.transaction!['event.block']);
-      expect(orders.map((block) => Number(block.data_collection_order))).toEqual(
-        ofTable.map((_, n) => n + 1),
-      );
-      expect(Number(counted.event_count)).toBe(ofTable.length);
-    }
-    events.delete(xid);
-  }
-  expect([...events.keys()]).toEqual([]);
-  return edges.length / 2;
-}
 
 /** A log whose every nth append writes only some of its partitions, as a broker that dies does. */
 function halfFailing(log: Log, every: number, state: { appends: number; failures: number }): Log {
@@ -195,7 +107,7 @@ test('begins, ends and counts have no gap and no duplicate when appends fail hal
     }
     await bench.caughtUp(postgres, capture);
     expect(state.failures).toBeGreaterThan(3);
-    expect(await checkTransactions(bench)).toBe(80);
+    expect(await checkTransactions(bench, tables)).toBe(80);
     const named = (await bench.watermarks()).flatMap(({ ends }) => Object.keys(ends));
     expect(new Set(named)).toEqual(new Set(['app.public.item', 'app.public.part']));
   }));
@@ -210,7 +122,7 @@ test('a stop and a start in the middle leave one BEGIN and one END a transaction
     await using second = bench.start(options);
     await postgres.run('tx_restart', transactions(1000, 10));
     await bench.caughtUp(postgres, second);
-    expect(await checkTransactions(bench)).toBe(160);
+    expect(await checkTransactions(bench, tables)).toBe(160);
   }));
 
 test('a transaction that is streamed before it ends begins at the first change that is left of it', () =>
@@ -225,7 +137,7 @@ test('a transaction that is streamed before it ends begins at the first change t
        begin; ${many(20_001)} rollback; ${transactions(30_000, 1)}`,
     );
     await bench.caughtUp(postgres, capture);
-    expect(await checkTransactions(bench)).toBe(2);
+    expect(await checkTransactions(bench, tables)).toBe(2);
   }));
 
 test('what another program wrote at the end of the topic says nothing of its schemas', () =>
@@ -249,4 +161,17 @@ test('what another program wrote at the end of the topic says nothing of its sch
     const added = await bench.log.read(from, { bytesMax: 1 << 20, waitMs: 0 });
     const idsOf = ({ key, value }: StoredRecord) => [key!.readInt32BE(1), value!.readInt32BE(1)];
     expect(added.map(idsOf)).toEqual([idsOf(own[0]!), idsOf(own[0]!)]);
+  }));
+
+test('switched on over a log that has changes, it tells of every transaction from there on', () =>
+  withBench('tx_later', async (bench, url) => {
+    const plain = bench.options({ url, slot: 'tx_later' });
+    const first = await bench.startRead(plain);
+    await postgres.run('tx_later', transactions(1, 5));
+    await bench.caughtUp(postgres, first);
+    await first.stop();
+    await using second = bench.start({ ...plain, transactionTopic: true });
+    await postgres.run('tx_later', transactions(100, 7));
+    await bench.caughtUp(postgres, second);
+    expect(await checkTransactions(bench, tables)).toBe(7);
   }));
