@@ -57,7 +57,7 @@ async function decode(bench: CaptureBench, value: Buffer): Promise<unknown> {
   return type.fromBuffer(value.subarray(5));
 }
 
-export const seqOf = ({ headers }: StoredRecord): string =>
+const seqOf = ({ headers }: StoredRecord): string =>
   headers.find(([name]) => name === headerSeq)![1].toString();
 
 /** Every transaction's edges and events of these tables agree; gives the number of transactions. */
