@@ -87,6 +87,7 @@ const scalars = fc.oneof(
     fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
   ),
   kind({ kind: 'enum', labels: ['sad', 'ok'] }, fc.constantFrom('sad', 'ok')),
+  kind({ kind: 'named-text', connectName: 'io.debezium.data.Tsvector' }, fc.string()),
   kind({ kind: 'inet' }, fc.ipV4()),
   kind({ kind: 'other' }, fc.string()),
 );

@@ -158,6 +158,7 @@ function stringReader({ kind }: LogicalType): ValueReader | undefined {
     case 'jsonb':
     case 'enum':
     case 'inet':
+    case 'named-text':
     case 'other':
       return (reader) => reader.readString();
     default:

@@ -54,6 +54,7 @@ function resolve(reference: TypeReference, types: ReadonlyMap<number, CatalogTyp
     throw new PipelineError('source-unfit', `type ${oid} nests more than ${nestingMax} levels`);
   }
   const builtIn = kindByOid.get(oid);
+  if (builtIn === 'named-text') return namedText(oid);
   if (builtIn !== undefined) return withModifier(builtIn, typmod);
   const type = types.get(oid);
   if (type === undefined) return { kind: 'other' };
@@ -62,6 +63,7 @@ function resolve(reference: TypeReference, types: ReadonlyMap<number, CatalogTyp
   }
   if (type.kind === 'e') return { kind: 'enum', labels: type.enumLabels };
   if (type.kind === 'b' && type.name === 'citext') return { kind: 'text' };
+  if (type.kind === 'b' && type.name === 'ltree') return namedText(oid);
   if (isPlainArray(type)) {
     return { kind: 'array', element: resolve({ oid: type.elementOid, typmod, depth }, types) };
   }
@@ -80,8 +82,14 @@ function withModifier(kind: Kind, typmod: number): LogicalType {
     return { kind, precision: typmod < 0 ? fractionDigitsMax : typmod };
   }
   // Neither has a fixed oid, so neither is found by one.
-  if (kind === 'enum' || kind === 'array') return { kind: 'other' };
+  if (kind === 'enum' || kind === 'array' || kind === 'named-text') return { kind: 'other' };
   return { kind };
+}
+
+/** Debezium's names for texts; any other oid is that of ltree, which every database numbers anew. */
+function namedText(oid: number): LogicalType {
+  const names: Readonly<Record<number, string>> = { 142: 'Xml', 3614: 'Tsvector' };
+  return { kind: 'named-text', connectName: `io.debezium.data.${names[oid] ?? 'Ltree'}` };
 }
 
 /** Precision in the high 16 bits, scale as a signed 11-bit number in the low ones (PostgreSQL 15 and later). */

@@ -28,6 +28,8 @@ export type LogicalType =
   | { readonly kind: 'bytea' }
   | { readonly kind: 'enum'; readonly labels: readonly string[] }
   | { readonly kind: 'inet' }
+  /** Text that Debezium gives a name of its own, e.g. "io.debezium.data.Xml". */
+  | { readonly kind: 'named-text'; readonly connectName: string }
   | { readonly kind: 'array'; readonly element: LogicalType }
   /** Every other type: its exact PostgreSQL text. */
   | { readonly kind: 'other' };

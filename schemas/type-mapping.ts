@@ -215,6 +215,16 @@ export const typeMappings: { readonly [K in Kind]: TypeMapping<K> } = {
     duckdb: always('VARCHAR'),
     bigquery: always('STRING'),
   },
+  'named-text': {
+    // ltree, an extension without a fixed oid, joins them by name in resolve-type.ts.
+    postgres: [
+      [142, 'xml'],
+      [3614, 'tsvector'],
+    ],
+    avro: ({ connectName }) => named('string', connectName),
+    duckdb: always('VARCHAR'),
+    bigquery: always('STRING'),
+  },
   array: {
     postgres: [],
     // Debezium makes the items of an enum array not nullable, all others nullable.

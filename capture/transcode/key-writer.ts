@@ -106,6 +106,7 @@ export class KeyWriter {
       case 'jsonb':
       case 'enum':
       case 'inet':
+      case 'named-text':
       case 'array':
       case 'other':
         return connectText(text);

@@ -45,6 +45,7 @@ export function valueWriter(type: LogicalType): ValueWriter {
     case 'jsonb':
     case 'enum':
     case 'inet':
+    case 'named-text':
     case 'other':
       return writeString;
   }

@@ -98,6 +98,7 @@ export function columnEncoder(type: LogicalType): ColumnEncoder {
     case 'text':
     case 'enum':
     case 'inet':
+    case 'named-text':
     case 'other':
     case 'numeric-free':
       return { vector: VARCHAR, plain: (value) => holds(value, 'string', type) };

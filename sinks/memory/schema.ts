@@ -56,6 +56,7 @@ function fromText(type: LogicalType, text: string): Value {
     case 'jsonb':
     case 'enum':
     case 'inet':
+    case 'named-text':
     case 'other':
     case 'numeric-free':
       return text;

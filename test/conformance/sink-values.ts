@@ -82,6 +82,7 @@ const cases: readonly (readonly [LogicalType, string, readonly Value[]])[] = [
   ],
   [{ kind: 'bytea' }, 'bytea', [new Uint8Array(), new Uint8Array([0, 1, 127, 128, 255])]],
   [{ kind: 'enum', labels: ['sad', 'ok'] }, 'mood', ['sad', 'ok', 'added later']],
+  [{ kind: 'named-text', connectName: 'io.debezium.data.Ltree' }, 'ltree', ['a.b.c', '']],
   [{ kind: 'inet' }, 'inet', ['192.168.0.1/24', '::1']],
   [{ kind: 'other' }, 'interval', ['1 year 2 mons -3 days', '(1,2)']],
   [

@@ -179,6 +179,7 @@ export const scalarValues: fc.Arbitrary<TypedValues> = fc.oneof(
     strings({ kind: 'json' }, fc.json()),
     strings({ kind: 'jsonb' }, fc.json()),
     strings({ kind: 'uuid' }, fc.uuid()),
+    strings({ kind: 'named-text', connectName: 'io.debezium.data.Xml' }, anyText),
     strings({ kind: 'inet' }, fc.oneof(fc.ipV4(), fc.ipV6())),
     strings({ kind: 'enum', labels }, fc.constantFrom(...labels)),
     valuesOf(

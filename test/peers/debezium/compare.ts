@@ -50,11 +50,8 @@ interface AvroField {
 const textTypes = new Set([
   'io.debezium.time.ZonedTime',
   'io.debezium.time.MicroDuration',
-  'io.debezium.data.Xml',
   'io.debezium.data.Bits',
   'io.debezium.data.Json',
-  'io.debezium.data.Ltree',
-  'io.debezium.data.Tsvector',
   'io.debezium.data.geometry.Point',
   'org.apache.kafka.connect.data.Decimal',
   'boolean',

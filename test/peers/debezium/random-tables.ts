@@ -89,6 +89,10 @@ const plainTypes: readonly ColumnType[] = [
   type('bytea', (random) => `'\\x${random.hex(2 * random.integer(0, 12))}'`),
   type('mood', (random) => quoted(random.pick(['sad', 'ok', 'happy']))),
   type('inet', (random) => quoted(random.pick(['192.168.1.5/24', '::1', '10.0.0.1']))),
+  type('xml', (random) =>
+    quoted(random.pick(['<a/>', '<b c="1">é</b>', 'text &amp; more'])),
+  ),
+  type('tsvector', (random) => quoted(random.pick(['a b', 'fat:2,4A cat:3', '']))),
   type('macaddr', () => "'08:00:2b:01:02:03'"),
   type('int4range', (random) => quoted(random.pick(['empty', '[1,5)', '(,)']))),
   type('integer[]', (random) => array(random, () => String(random.integer(-9, 9)), 'integer[]')),
@@ -104,13 +108,11 @@ const plainTypes: readonly ColumnType[] = [
 /** Types that we carry as text. */
 const otherTypes: readonly ColumnType[] = [
   type('interval', () => "'1 day 02:03:04'"),
-  type('xml', () => "'<a/>'"),
   type('point', () => "'(1.5,-2)'"),
   type('money', () => "'12.34'"),
   type('bit(8)', () => "B'10100001'"),
   type('bit(1)', () => "B'1'"),
   type('timetz', () => "'12:34:56+02'"),
-  type('tsvector', () => "'a b'"),
 ];
 
 /** Types of a key's first column, with the nth distinct literal. */
