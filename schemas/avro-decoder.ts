@@ -78,6 +78,25 @@ export function compileDecoder(schema: object, table: TableSchema): EnvelopeDeco
   };
 }
 
+/** Decodes one record key. Throws `value-invalid`, with no byte of the key in the message. */
+export type KeyDecoder = (key: Buffer) => RowImage;
+
+/** Compiles a decoder for keys that were written with one registered schema: key columns, the others null. */
+export function compileKeyDecoder(schema: object, table: TableSchema): KeyDecoder {
+  const named: NamedSchemas = new Map();
+  const read = rowReader(definition(schema, named), { table, named }, null);
+  const reader = new AvroReader();
+  return (key) => {
+    reader.reset(key, frameBytes);
+    const row = read(reader);
+    const rest = key.length - reader.at;
+    if (rest !== 0) {
+      throw new PipelineError('value-invalid', `${rest} bytes follow the Avro key`);
+    }
+    return row;
+  };
+}
+
 interface TableContext {
   readonly table: TableSchema;
   readonly named: NamedSchemas;

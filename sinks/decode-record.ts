@@ -1,7 +1,13 @@
 import type { StoredRecord, TopicPartition } from '../log/log.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { avroNamespace } from '../schemas/avro-names.ts';
-import { compileDecoder, type EnvelopeDecoder, frameSchemaId } from '../schemas/avro-decoder.ts';
+import {
+  compileDecoder,
+  compileKeyDecoder,
+  type EnvelopeDecoder,
+  frameSchemaId,
+  type KeyDecoder,
+} from '../schemas/avro-decoder.ts';
 import {
   type Change,
   type DeadLetter,
@@ -42,6 +48,13 @@ function isPosition(bytes: Buffer): boolean {
   return (bytes[positionTextLength - 1] ?? 0) <= 0x32;
 }
 
+const placeOf = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`;
+
+/** The position of the delete that a tombstone at `seq` belongs to; null when no tombstone has such a one. */
+function deleteOf(seq: PositionText): PositionText | null {
+  return seq.endsWith('/1') ? `${seq.slice(0, -1)}0` : null;
+}
+
 function headerOf(record: StoredRecord, name: string): Buffer | undefined {
   for (const header of record.headers) if (header[0] === name) return header[1];
   return undefined;
@@ -58,6 +71,9 @@ export interface RecordDecoderOptions {
 export class RecordDecoder {
   readonly #options: RecordDecoderOptions;
   readonly #decoders = new Map<TableVersion, EnvelopeDecoder>();
+  readonly #keyDecoders = new Map<TableVersion, KeyDecoder>();
+  /** Where the last delete of each partition was: its tombstone comes next there. */
+  readonly #deletes = new Map<string, PositionText>();
   /** What is wrong with ids that are not those of a table, by topic and id. */
   readonly #strangers = new Map<string, string>();
 
@@ -67,7 +83,7 @@ export class RecordDecoder {
 
   /**
    * Gives each record's change to `onChange` or, for what cannot be decoded, a dead letter to
-   * `onDeadLetter`; tombstones are neither. Throws `log-corrupt` when a record has the table's schema but
+   * `onDeadLetter`; the tombstone after a delete is neither. Those of a partition come in their order. Throws `log-corrupt` when a record has the table's schema but
    * no version on the log, `schema-unknown` when the registry lacks what a version names: then it is not
    * the record that is wrong. Throws `registry-unreachable` while that has to say which it is.
    */
@@ -78,19 +94,61 @@ export class RecordDecoder {
   ): Promise<void> {
     for (const placed of records) {
       const { record, seq } = placed;
-      if (record.value === null && seq !== null) continue;
       try {
+        if (record.value === null && seq !== null) {
+          const change = await this.#lonelyTombstone(placed, seq);
+          if (change !== null) onChange(change);
+          continue;
+        }
         const { id, value, version } = this.#versionOf(placed);
         if (version === undefined) throw await this.#stranger(placed, id);
         const decoder = this.#decoders.get(version) ?? (await this.#compile(version));
         const change = toChange(placed, { version, decoder, value });
         if (change.op !== 't') checkKey(record.key, version);
+        if (change.op === 'd') this.#deletes.set(placeOf(placed), change.seq);
         onChange(change);
       } catch (error) {
         if (!(error instanceof PipelineError) || error.kind !== 'value-invalid') throw error;
         onDeadLetter(deadLetter(placed, error.message));
       }
     }
+  }
+
+  /**
+   * Compaction keeps the newest record of a key: of a delete only the tombstone. Whoever has the row must
+   * still take it away. Null when the delete was there, or the tombstone is of none of the table's.
+   */
+  async #lonelyTombstone(placed: PlacedRecord, seq: PositionText): Promise<Change | null> {
+    const { topic, partition, record } = placed;
+    const deletedAt = deleteOf(seq);
+    if (deletedAt === null || record.key === null) return null;
+    if (this.#deletes.get(placeOf(placed)) === deletedAt) return null;
+    const id = frameSchemaId(record.key);
+    const version = this.#options.versions
+      .of(topic)
+      .findLast(({ keySchemaId, from }) => keySchemaId === id && from <= seq);
+    if (version === undefined) return null;
+    const decode = this.#keyDecoders.get(version) ?? (await this.#compileKey(version, id));
+    return {
+      op: 'd',
+      before: decode(record.key),
+      seq: deletedAt,
+      lsn: parsePosition(seq).commitLsn,
+      xid: null,
+      committedAtUs: null,
+      capturedAtUs: BigInt(record.timestampMs) * 1000n,
+      topic,
+      partition,
+      offset: record.offset,
+      version,
+    };
+  }
+
+  async #compileKey(version: TableVersion, id: number): Promise<KeyDecoder> {
+    const text = await this.#options.registry.schemaText(id);
+    const decoder = compileKeyDecoder(JSON.parse(text) as object, version.table);
+    this.#keyDecoders.set(version, decoder);
+    return decoder;
   }
 
   #versionOf({ topic, record, seq }: PlacedRecord) {

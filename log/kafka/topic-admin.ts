@@ -158,6 +158,9 @@ function checkPartitions(spec: TopicSpec, found: TopicMetadata | undefined): voi
 /** Compacted control topics stay small only if their segments are: the active one is never compacted. */
 const controlSegmentBytes = 16 << 20;
 
+/** A sink that is no further behind than this sees every delete of a compacted table. */
+const tombstonesMsMin = 7 * 24 * 60 * 60 * 1000;
+
 function settingsOf(spec: TopicSpec, config: KafkaLogConfig): Readonly<Record<string, string>> {
   const { topics, retention } = config;
   const cleanup = spec.compacted ? 'compact' : spec.keyed === true ? topics.cleanup : 'delete';
@@ -171,7 +174,11 @@ function settingsOf(spec: TopicSpec, config: KafkaLogConfig): Readonly<Record<st
     'retention.ms': String(retention.age ?? -1),
     'retention.bytes': String(retention.size ?? -1),
   };
-  if (!spec.compacted) return shared;
+  if (!spec.compacted) {
+    return cleanup === 'delete'
+      ? shared
+      : { ...shared, 'delete.retention.ms': String(tombstonesMsMin) };
+  }
   return {
     ...shared,
     'retention.ms': '-1',

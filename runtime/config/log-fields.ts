@@ -111,7 +111,7 @@ export const kafkaLogSchema = z.strictObject({
       }),
       cleanup: choice(['delete', 'compact', 'compact,delete'], {
         description:
-          'What Kafka may drop of tables with a key: what is past retention, or what a newer record of its key replaces.',
+          'What Kafka may drop of tables with a key: what is past retention, or what a newer record of its key replaces. Compacted, a sink must not be more than 7 days behind, and a new lake lacks the history and unchanged TOAST values of tables without REPLICA IDENTITY FULL.',
         example: 'compact,delete',
         default: 'delete',
       }),

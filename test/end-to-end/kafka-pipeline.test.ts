@@ -56,13 +56,11 @@ async function records(shop: Installation): Promise<number | undefined> {
 }
 
 test('PostgreSQL to Kafka to the lake, exactly once, with kill -9 of capture, sink and broker in the middle', async () => {
-  await using shop = await createKafkaInstallation(
-    servers,
-    'kafka_shop',
-    `${pgbenchSql(1, accounts)}
+  await using shop = await createKafkaInstallation(servers, 'kafka_shop', {
+    sql: `${pgbenchSql(1, accounts)}
      alter table pgbench_history replica identity full;
      create publication tributary for all tables;`,
-  );
+  });
   const enough = new AbortController();
   const load = runPgbench(shop.url, { ...size, signal: enough.signal });
   await shop.running(async (running) => {

@@ -68,6 +68,8 @@ interface BadRecord {
   readonly key?: Buffer | null;
   readonly value: Buffer | null;
   readonly hasPosition?: boolean;
+  /** The last digit of its position: a delete's tombstone has 1. */
+  readonly part?: number;
 }
 
 type MakeBad = (version: TableVersion, good: Buffer) => BadRecord;
@@ -83,7 +85,7 @@ async function setUp(makeBad: MakeBad) {
   const { records, partition } = await lastOf(opened);
   const good = records.at(-1)!;
   const bad = { key: good.key, hasPosition: true, ...makeBad(version, good.value!) };
-  const seq = `${before!.seq.slice(0, -10)}0000FFFF/0`;
+  const seq = `${before!.seq.slice(0, -10)}0000FFFF/${bad.part ?? 0}`;
   const headers: RecordHeader[] = bad.hasPosition ? [[headerSeq, Buffer.from(seq)]] : [];
   const place = { topic: changeLog.topicOf('items'), partition };
   const { key, value } = bad;
@@ -177,10 +179,20 @@ it.each<[string, MakeBad, string | RegExp]>([
   },
 );
 
-it('a tombstone that capture wrote changes nothing, also when its table is gone', async () => {
+it('a tombstone that is of no delete changes nothing', async () => {
   const scene = await setUp(() => ({ value: null }));
   await scene.loadUpTo(cutOf(scene.history, -1).cut);
   expectTheRest(scene, scene.history);
+  expect(scene.lake.content.deadLetters).toEqual([]);
+});
+
+it('a tombstone whose delete was compacted away takes the row away', async () => {
+  const scene = await setUp(() => ({ value: null, part: 1 }));
+  await scene.loadUpTo(cutOf(scene.history, -1).cut);
+  const { lake, source } = lakeAndSource(scene.lake, scene.history, scene.history.cuts.length - 1);
+  expect(source[0]).toHaveLength(2);
+  expect(lake[0]).toHaveLength(1);
+  expect(source[0]).toContain(lake[0]![0]);
   expect(scene.lake.content.deadLetters).toEqual([]);
 });
 

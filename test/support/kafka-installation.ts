@@ -15,13 +15,13 @@ export interface KafkaServers {
 export async function createKafkaInstallation(
   servers: KafkaServers,
   database: string,
-  sql: string,
+  { sql, topics = '{}' }: { readonly sql: string; readonly topics?: string },
 ): Promise<Installation> {
   const { postgres, kafka, registry } = servers;
   const installation = await Installation.create(postgres, database, sql);
   const text = `
 source: { url: "\${DATABASE_URL}", slot: ${database}, tables: ["public.*"] }
-log: { type: kafka, brokers: ${JSON.stringify(kafka.brokers)}, prefix: ${database} }
+log: { type: kafka, brokers: ${JSON.stringify(kafka.brokers)}, prefix: ${database}, topics: ${topics} }
 registry: { type: confluent, url: "${registry.url}" }
 sinks: { lake: { type: duckdb, path: ./lake.duckdb } }
 capture: { spool: ./spool }

@@ -89,9 +89,7 @@ const plainTypes: readonly ColumnType[] = [
   type('bytea', (random) => `'\\x${random.hex(2 * random.integer(0, 12))}'`),
   type('mood', (random) => quoted(random.pick(['sad', 'ok', 'happy']))),
   type('inet', (random) => quoted(random.pick(['192.168.1.5/24', '::1', '10.0.0.1']))),
-  type('xml', (random) =>
-    quoted(random.pick(['<a/>', '<b c="1">é</b>', 'text &amp; more'])),
-  ),
+  type('xml', (random) => quoted(random.pick(['<a/>', '<b c="1">é</b>', 'text &amp; more']))),
   type('tsvector', (random) => quoted(random.pick(['a b', 'fat:2,4A cat:3', '']))),
   type('macaddr', () => "'08:00:2b:01:02:03'"),
   type('int4range', (random) => quoted(random.pick(['empty', '[1,5)', '(,)']))),
