@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildModels, requireGood, type BuildReport } from '../models/build-models.ts';
+import { duckdbLake } from '../models/duckdb-lake.ts';
 import { loadMapping } from '../models/mapping-file.ts';
 import type { Config } from '../runtime/config.ts';
 import { PipelineError } from '../runtime/errors.ts';
@@ -37,7 +38,7 @@ export const modelsCommand = defineCommand({
     const report = await withLake(settings, { purpose: 'models', signal }, () =>
       buildModels({
         projectRoot,
-        lakePath: settings.path,
+        lake: duckdbLake(settings.path),
         workDir: join(dirname(settings.path), 'models'),
         mapping,
         fullRefresh: context.args['full-refresh'] === true,

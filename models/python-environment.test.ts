@@ -65,7 +65,11 @@ describe('the Python environment', () => {
       `case "$1" in -m) echo "no such module" >&2; exit 1;; esac; ${answer('3.11.0')}`,
     );
     const cache = path.join(dir, 'cache');
-    const options = { projectRoot: dir, env: { ...env, TRIBUTARY_CACHE: cache } };
+    const options = {
+      projectRoot: dir,
+      engine: 'duckdb' as const,
+      env: { ...env, TRIBUTARY_CACHE: cache },
+    };
     await expect(ensurePythonEnvironment(options)).rejects.toMatchObject({ kind: 'setup-failed' });
     expect(await readdir(cache)).toEqual([]);
   });

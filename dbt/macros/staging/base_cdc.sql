@@ -23,7 +23,7 @@ changes as (
 
     select
         {% for column in columns %}
-        {{ lake_value(column) }} as {{ quoted(column.name) }},
+        {{ lake_value(column, meta) }} as {{ quoted(column.name) }},
         {% endfor %}
         _cdc_op,
         _cdc_seq,
@@ -318,11 +318,11 @@ select * from final
     so the one that is filled has the value; as text, where they differ in type. Changes from before a column
     that came with a constant default read that constant, as their rows do at the source.
 #}
-{% macro lake_value(column) -%}
+{% macro lake_value(column, meta) -%}
     {%- set values = [] -%}
     {%- set constants = [] -%}
     {%- for place in column.places -%}
-        {%- if column.is_exact -%} {%- do values.append(json_member('_cdc_exact', place.name)) -%}
+        {%- if column.is_exact -%} {%- do values.append(json_member('_cdc_exact', meta._cdc_exact, place.name)) -%}
         {%- else -%}
             {%- do values.append(in_family(quoted(place.name), place.family, column.family)) -%}
             {%- if place.missing -%}
