@@ -11,7 +11,7 @@ import {
   type LocalBigQuery,
   startLocalBigQuery,
 } from '../support/local-bigquery/local-bigquery.ts';
-import { runQuery } from '../support/local-bigquery/rest.ts';
+import { textRows } from '../support/local-bigquery/rest.ts';
 import { copyLake } from './copy-lake.ts';
 import { bigqueryRows, duckdbRows, firstDifference, readColumns } from './engine-rows.ts';
 import { type PlainChange, writeLake } from './lake-history.ts';
@@ -54,8 +54,7 @@ describe.skipIf(lacking !== null)(
       dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-models-'));
       server = await startLocalBigQuery();
       const { project, dataset, url: endpoint } = server;
-      const query = async (sql: string) =>
-        (await runQuery(server, sql)).map((row) => row.map(String));
+      const query = (sql: string) => textRows(server, sql);
       const lake = bigqueryLake({ project, dataset, location: 'US', endpoint, query });
       const cut = startAt + 6 * dayMs;
       const later = changes.findIndex((change) => (change.committedAt?.getTime() ?? 0) > cut);

@@ -49,17 +49,42 @@ export async function copyLake(file: string, target: Target): Promise<void> {
   }
 }
 
-async function fill(
-  { server, dataset }: Target,
-  { name, columns }: { readonly name: string; readonly columns: readonly Column[] },
-  rows: readonly string[],
-): Promise<void> {
-  const list = columns.map((column) => `\`${column.name}\` ${bigqueryType(column)}`).join(', ');
-  await runQuery(server, `create table if not exists \`${dataset}\`.\`${name}\` (${list})`);
+interface Table {
+  readonly name: string;
+  readonly columns: readonly Column[];
+}
+
+/** JSON goes in as text and is parsed there: the emulator takes no array with a null in it. */
+async function fill(target: Target, table: Table, rows: readonly string[]): Promise<void> {
+  const { server, dataset } = target;
+  const { name, columns } = table;
+  await createTable(target, table, bigqueryType);
+  const loaded = `${name}__loaded`;
+  const loadedType = (column: Column) => bigqueryType(column).replace(/^json$/, 'string');
+  await createTable(target, { name: loaded, columns }, loadedType);
   for (let at = 0; at < rows.length; at += rowsPerLoad) {
     const part = rows.slice(at, at + rowsPerLoad).map((row) => JSON.parse(row) as object);
-    await loadRows(server, { dataset, name }, part);
+    await loadRows(server, { dataset, name: loaded }, part);
   }
+  const list = columns.map((column) => {
+    const quoted = `\`${column.name}\``;
+    return bigqueryType(column) === 'json' ? `parse_json(${quoted})` : quoted;
+  });
+  const from = `\`${dataset}\`.\`${loaded}\``;
+  await runQuery(
+    server,
+    `insert into \`${dataset}\`.\`${name}\` select ${list.join(', ')} from ${from}`,
+  );
+  await runQuery(server, `drop table ${from}`);
+}
+
+async function createTable(
+  { server, dataset }: Target,
+  { name, columns }: Table,
+  typeOf: (column: Column) => string,
+): Promise<void> {
+  const list = columns.map((column) => `\`${column.name}\` ${typeOf(column)}`).join(', ');
+  await runQuery(server, `create table if not exists \`${dataset}\`.\`${name}\` (${list})`);
 }
 
 const isList = ({ name, type }: Column) => name === '_cdc_unchanged' && type.endsWith('[]');
@@ -97,5 +122,6 @@ function valueSql(column: Column): string {
   if (type === 'timestamp') return `strftime(${name} at time zone 'UTC', '%Y-%m-%d %H:%M:%S.%f')`;
   if (type === 'datetime') return `strftime(${name}, '%Y-%m-%dT%H:%M:%S.%f')`;
   if (type === 'bytes') return `to_base64(${name})`;
-  return type === 'json' || type === 'bool' ? name : `cast(${name} as varchar)`;
+  if (type === 'json') return `cast(to_json(${name}) as varchar)`;
+  return type === 'bool' ? name : `cast(${name} as varchar)`;
 }

@@ -105,7 +105,10 @@ const textCases: readonly MacroCase[] = [
   family('text_from', 'date', ["date '2026-03-05'", "date '0001-01-02'", 'cast(null as date)']),
   family('text_from', 'time', ["time '10:00:00'", "time '23:59:59.999999'", "time '00:00:00.5'"]),
   family('text_from', 'json', [engines(`'{"a":"x"}'::json`, `parse_json('{"a": "x"}')`)]),
-  family('text_from', 'array', [engines("['x', null]::varchar[]", `parse_json('["x",null]')`)]),
+  family('text_from', 'array', [
+    engines("['x', null]::varchar[]", `parse_json('["x",null]')`),
+    engines('null::varchar[]', 'cast(null as json)'),
+  ]),
   family('text_from', 'bytes', [
     engines("'\\x00\\xAB'::blob", "from_hex('00ab')"),
     engines("''::blob", "b''"),

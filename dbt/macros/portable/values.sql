@@ -34,7 +34,9 @@
 {%- endmacro %}
 {% macro bigquery__text_from(expression, family) -%}
     {%- if family == 'text' -%} {{ expression }}
-    {%- elif family in ('array', 'json') -%} to_json_string({{ expression }})
+    {%- elif family in ('array', 'json') -%}
+        {#- The JSON text of no value at all would be the word null. -#}
+        case when {{ expression }} is not null then to_json_string({{ expression }}) end
     {%- elif family == 'bytes' -%} to_hex({{ expression }})
     {%- elif family == 'timestamptz' -%} {{ without_last_zeros("format_timestamp('%F %H:%M:%E6S', " ~ expression ~ ')') }}
     {%- elif family == 'timestamp' -%} {{ without_last_zeros("format_datetime('%F %H:%M:%E6S', " ~ expression ~ ')') }}
