@@ -33,18 +33,12 @@ export interface BigQueryLakeOptions {
 
 /** A BigQuery lake: all tables in one dataset, those of schema `public` as `T`, others as `schema__T`. */
 export function bigqueryLake(options: BigQueryLakeOptions): ModelsLake {
-  const { project, location, query } = options;
+  const { project, location } = options;
   return {
     engine: 'bigquery',
     read: (sources) => readLake(options, sources),
-    async readRowCounts(schemaPrefix) {
-      const datasets = [schemaPrefix, `${schemaPrefix}_staging`, `${schemaPrefix}_intermediate`];
-      const found = await query(/* sql */ `
-        select schema_name from ${quoted(project)}.INFORMATION_SCHEMA.SCHEMATA
-        where schema_name in (${datasets.map(quoteText).join(', ')})`);
-      const counted = await Promise.all(
-        found.map(([dataset = '']) => readCounts(options, dataset)),
-      );
+    async readRowCounts(schemas) {
+      const counted = await Promise.all(schemas.map((dataset) => readCounts(options, dataset)));
       return new Map(counted.flat());
     },
     profile: (schema) => ({

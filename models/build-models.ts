@@ -80,7 +80,10 @@ export async function buildModels(options: BuildModelsOptions): Promise<BuildRep
   const output = await runDbt(python.python, folder, options);
   const results = await readRunResults(path.join(folder, 'target'));
   if (results === null) throw couldNotRun(output);
-  const counts = await options.lake.readRowCounts(schema);
+  const built = results.flatMap(({ kind, status, relation }) =>
+    kind === 'model' && status === 'success' && relation !== null ? [schemaOf(relation)] : [],
+  );
+  const counts = await options.lake.readRowCounts([...new Set(built)]);
   return {
     isGood: results.every((result) => result.status === 'success' || result.status === 'warn'),
     models: results
@@ -92,6 +95,9 @@ export async function buildModels(options: BuildModelsOptions): Promise<BuildRep
     projectFolder: folder,
   };
 }
+
+/** `analytics.dim_masters` → `analytics` */
+const schemaOf = (relation: string): string => relation.slice(0, relation.indexOf('.'));
 
 /** Throws `models-failed` naming the first failures, if there are any. */
 export function requireGood(report: BuildReport): void {

@@ -27,13 +27,13 @@ export function duckdbLake(file: string): ModelsLake {
   return {
     engine: 'duckdb',
     read: () => withLakeFile(file, readLake),
-    async readRowCounts(schemaPrefix) {
+    async readRowCounts(schemas) {
       const rows = await withLakeFile(file, (query) =>
         query(/* sql */ `
           select schema_name, table_name, estimated_size
           from duckdb_tables()
           where database_name = current_database()
-            and starts_with(schema_name, ${quoteText(schemaPrefix)})`),
+            and list_contains([${schemas.map(quoteText).join(', ')}], schema_name)`),
       );
       return new Map(rows.map(([schema, table, count]) => [`${schema}.${table}`, Number(count)]));
     },

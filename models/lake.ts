@@ -8,8 +8,8 @@ export interface ModelsLake {
   readonly engine: Engine;
   /** Which tables the lake holds, of those that `sources` ("schema.table") name, and how they are typed. */
   read(sources: readonly string[]): Promise<Lake>;
-  /** Rows of the tables of all schemas whose name begins with `schemaPrefix`. */
-  readRowCounts(schemaPrefix: string): Promise<RowCounts>;
+  /** Rows of all tables of these schemas, which exist. */
+  readRowCounts(schemas: readonly string[]): Promise<RowCounts>;
   /** How dbt reaches it: the output of a profile whose models go to `schema`. */
   profile(schema: string): Readonly<Record<string, TemplateValue>>;
 }

@@ -16,19 +16,16 @@ import { bigqueryLake } from '../../models/bigquery-lake.ts';
 import { buildModels, requireGood } from '../../models/build-models.ts';
 import { duckdbLake } from '../../models/duckdb-lake.ts';
 import type { ModelsLake } from '../../models/lake.ts';
-import { lacksLocalBigQuery } from '../support/local-bigquery/environment.ts';
-import {
-  type LocalBigQuery,
-  startLocalBigQuery,
-} from '../support/local-bigquery/local-bigquery.ts';
+import { bigqueryRuns } from '../support/bigquery-runs.ts';
 import { textRows } from '../support/local-bigquery/rest.ts';
 import { startTestPostgres } from '../support/postgres.ts';
+import type { TestBigQuery } from '../support/test-bigquery.ts';
 import { copyLake } from './copy-lake.ts';
 import { bigqueryRows, duckdbRows, firstDifference, readColumns } from './engine-rows.ts';
 
 const projectRoot = path.resolve(import.meta.dirname, '../..');
 const seed = 20_260_302;
-const lacking = await lacksLocalBigQuery();
+const runs = await bigqueryRuns({ statements: 900, tablesPerStatement: 3 });
 
 /** The demo's business with some traffic, through PostgreSQL, capture and a DuckDB lake; gives a copy of it. */
 async function runBusiness(dir: string): Promise<{ file: string; mapping: Mapping }> {
@@ -54,27 +51,27 @@ async function runBusiness(dir: string): Promise<{ file: string; mapping: Mappin
 
 type Mapping = Awaited<ReturnType<typeof initialise>>['plan']['mapping'];
 
-describe.skipIf(lacking !== null)(
-  `a business on BigQuery${lacking === null ? '' : ` (${lacking})`}`,
-  () => {
+for (const { name, isSkipped, start } of runs) {
+  describe.skipIf(isSkipped)(`a business on ${name}`, () => {
     let dir: string;
-    let server: LocalBigQuery;
+    let server: TestBigQuery;
     let file: string;
 
     beforeAll(async () => {
       dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-models-'));
       const business = await runBusiness(dir);
       file = business.file;
-      server = await startLocalBigQuery();
-      const { project, dataset, url: endpoint } = server;
+      server = await start();
+      const { dataset } = server;
       await copyLake(file, { server, dataset });
-      const build = async (lake: ModelsLake) => {
+      const build = async (lake: ModelsLake, schema: string) => {
         const workDir = path.join(dir, lake.engine);
-        requireGood(await buildModels({ projectRoot, lake, mapping: business.mapping, workDir }));
+        const { mapping } = business;
+        requireGood(await buildModels({ projectRoot, lake, mapping, workDir, schema }));
       };
       const query = (sql: string) => textRows(server, sql);
-      await build(bigqueryLake({ project, dataset, location: 'US', endpoint, query }));
-      await build(duckdbLake(file));
+      await build(bigqueryLake({ ...server, query }), `${dataset}_models`);
+      await build(duckdbLake(file), 'analytics');
     });
     afterAll(async () => {
       await server?.[Symbol.asyncDispose]();
@@ -82,7 +79,7 @@ describe.skipIf(lacking !== null)(
     });
 
     test("every mart equals DuckDB's, cell by cell", async () => {
-      const target = { server, dataset: 'analytics' };
+      const target = { server, dataset: `${server.dataset}_models` };
       const marts = await readColumns(target);
       expect(marts.size).toBe(9);
       for (const [table, columns] of marts) {
@@ -92,5 +89,5 @@ describe.skipIf(lacking !== null)(
         expect(rows.length, table).toBeGreaterThan(0);
       }
     });
-  },
-);
+  });
+}

@@ -3,15 +3,17 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bigqueryLake } from '../../models/bigquery-lake.ts';
-import { type BuildReport, buildModels, requireGood } from '../../models/build-models.ts';
+import {
+  type BuildModelsOptions,
+  type BuildReport,
+  buildModels,
+  requireGood,
+} from '../../models/build-models.ts';
 import { duckdbLake } from '../../models/duckdb-lake.ts';
 import type { ModelsLake } from '../../models/lake.ts';
-import { lacksLocalBigQuery } from '../support/local-bigquery/environment.ts';
-import {
-  type LocalBigQuery,
-  startLocalBigQuery,
-} from '../support/local-bigquery/local-bigquery.ts';
+import { bigqueryRuns } from '../support/bigquery-runs.ts';
 import { textRows } from '../support/local-bigquery/rest.ts';
+import type { TestBigQuery } from '../support/test-bigquery.ts';
 import { copyLake } from './copy-lake.ts';
 import { bigqueryRows, duckdbRows, firstDifference, readColumns } from './engine-rows.ts';
 import { type PlainChange, writeLake } from './lake-history.ts';
@@ -19,19 +21,19 @@ import { randomHistory } from './random-history.ts';
 import { sampleMapping, sampleTables } from './sample.ts';
 
 const projectRoot = path.resolve(import.meta.dirname, '../..');
-const lacking = await lacksLocalBigQuery();
+const runs = await bigqueryRuns({ statements: 500, tablesPerStatement: 3 });
 const dayMs = 86_400_000;
 
 // One history on both engines: on DuckDB built once, on BigQuery in two steps, so that its incremental
 // models have rows from both.
-describe.skipIf(lacking !== null)(
-  `models on BigQuery${lacking === null ? '' : ` (${lacking})`}`,
-  () => {
+for (const { name, isSkipped, start } of runs) {
+  describe.skipIf(isSkipped)(`models on ${name}`, () => {
     const { history, startAt } = randomHistory(11);
     const { changes } = history;
     let dir: string;
-    let server: LocalBigQuery;
+    let server: TestBigQuery;
     let report: BuildReport;
+    const models = () => `${server.dataset}_models`;
     const file = (name: string) => path.join(dir, `${name}.duckdb`);
 
     const write = (name: string, own: readonly PlainChange[]) =>
@@ -40,7 +42,10 @@ describe.skipIf(lacking !== null)(
         changes: own,
         watermarkAt: own.at(-1)!.committedAt!,
       });
-    const build = (lake: ModelsLake, options: { readonly skipTests?: boolean } = {}) =>
+    const build = (
+      lake: ModelsLake,
+      options: Pick<BuildModelsOptions, 'schema' | 'skipTests'> = {},
+    ) =>
       buildModels({
         projectRoot,
         lake,
@@ -52,18 +57,18 @@ describe.skipIf(lacking !== null)(
 
     beforeAll(async () => {
       dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-models-'));
-      server = await startLocalBigQuery();
-      const { project, dataset, url: endpoint } = server;
+      server = await start();
+      const { dataset } = server;
       const query = (sql: string) => textRows(server, sql);
-      const lake = bigqueryLake({ project, dataset, location: 'US', endpoint, query });
+      const lake = bigqueryLake({ ...server, query });
       const cut = startAt + 6 * dayMs;
       const later = changes.findIndex((change) => (change.committedAt?.getTime() ?? 0) > cut);
       await write('early', changes.slice(0, later));
       await copyLake(file('early'), { server, dataset });
-      requireGood(await build(lake, { skipTests: true }));
+      requireGood(await build(lake, { schema: models(), skipTests: true }));
       await write('late', changes.slice(later));
       await copyLake(file('late'), { server, dataset });
-      report = await build(lake);
+      report = await build(lake, { schema: models() });
       await write('whole', changes);
       requireGood(await build(duckdbLake(file('whole'))));
     });
@@ -81,29 +86,29 @@ describe.skipIf(lacking !== null)(
     });
 
     test.each([
-      ['analytics', 'bridge_event_masters', 300],
-      ['analytics', 'dim_lineage_nodes', 300],
-      ['analytics', 'dim_masters', 16],
-      ['analytics', 'dim_masters_history', 16],
-      ['analytics', 'fct_entity_changes', 50],
-      ['analytics', 'fct_events', 200],
-      ['analytics', 'fct_lineage_edges', 300],
-      ['analytics', 'fct_master_timeline', 500],
-      ['analytics', 'feat_master_activity_daily', 200],
-      ['analytics_intermediate', 'int_activity__day_tiles', 300],
-      ['analytics_intermediate', 'int_event_masters__resolved', 300],
-      ['analytics_intermediate', 'int_events__parsed', 300],
-      ['analytics_intermediate', 'int_lookups__mastered', 30],
-      ['analytics_intermediate', 'int_row_changes__owned', 50],
-      ['analytics_staging', 'stg_tributary__references', 100],
-      ['analytics_staging', 'stg_nexus__event', 200],
-    ])("%s.%s equals DuckDB's, cell by cell", async (schema, table, rowsMin) => {
-      const target = { server, dataset: schema };
+      ['', 'bridge_event_masters', 300],
+      ['', 'dim_lineage_nodes', 300],
+      ['', 'dim_masters', 16],
+      ['', 'dim_masters_history', 16],
+      ['', 'fct_entity_changes', 50],
+      ['', 'fct_events', 200],
+      ['', 'fct_lineage_edges', 300],
+      ['', 'fct_master_timeline', 500],
+      ['', 'feat_master_activity_daily', 200],
+      ['_intermediate', 'int_activity__day_tiles', 300],
+      ['_intermediate', 'int_event_masters__resolved', 300],
+      ['_intermediate', 'int_events__parsed', 300],
+      ['_intermediate', 'int_lookups__mastered', 30],
+      ['_intermediate', 'int_row_changes__owned', 50],
+      ['_staging', 'stg_tributary__references', 100],
+      ['_staging', 'stg_nexus__event', 200],
+    ])("analytics%s.%s equals DuckDB's, cell by cell", async (part, table, rowsMin) => {
+      const target = { server, dataset: `${models()}${part}` };
       const columns = (await readColumns(target)).get(table)!;
       const rows = await bigqueryRows(target, table, columns);
       expect(rows.length).toBeGreaterThanOrEqual(rowsMin);
-      const expected = await duckdbRows(file('whole'), `${schema}.${table}`, columns);
+      const expected = await duckdbRows(file('whole'), `analytics${part}.${table}`, columns);
       expect(firstDifference(rows, expected)).toBeNull();
     });
-  },
-);
+  });
+}

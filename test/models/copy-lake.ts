@@ -54,13 +54,16 @@ interface Table {
   readonly columns: readonly Column[];
 }
 
-/** JSON goes in as text and is parsed there: the emulator takes no array with a null in it. */
+/**
+ * JSON and bytes go in as text and are read from it there: the emulator loads no array with a null in it,
+ * and base64 as it stands.
+ */
 async function fill(target: Target, table: Table, rows: readonly string[]): Promise<void> {
   const { server, dataset } = target;
   const { name, columns } = table;
   await createTable(target, table, bigqueryType);
   const loaded = `${name}__loaded`;
-  const loadedType = (column: Column) => bigqueryType(column).replace(/^json$/, 'string');
+  const loadedType = (column: Column) => bigqueryType(column).replace(/^(json|bytes)$/, 'string');
   await createTable(target, { name: loaded, columns }, loadedType);
   for (let at = 0; at < rows.length; at += rowsPerLoad) {
     const part = rows.slice(at, at + rowsPerLoad).map((row) => JSON.parse(row) as object);
@@ -68,7 +71,9 @@ async function fill(target: Target, table: Table, rows: readonly string[]): Prom
   }
   const list = columns.map((column) => {
     const quoted = `\`${column.name}\``;
-    return bigqueryType(column) === 'json' ? `parse_json(${quoted})` : quoted;
+    const type = bigqueryType(column);
+    if (type === 'bytes') return `from_base64(${quoted})`;
+    return type === 'json' ? `parse_json(${quoted})` : quoted;
   });
   const from = `\`${dataset}\`.\`${loaded}\``;
   await runQuery(

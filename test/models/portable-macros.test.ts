@@ -5,17 +5,44 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bigqueryLake } from '../../models/bigquery-lake.ts';
 import { duckdbLake } from '../../models/duckdb-lake.ts';
 import type { ModelsLake } from '../../models/lake.ts';
-import { lacksLocalBigQuery } from '../support/local-bigquery/environment.ts';
-import {
-  type LocalBigQuery,
-  startLocalBigQuery,
-} from '../support/local-bigquery/local-bigquery.ts';
+import { bigqueryRuns } from '../support/bigquery-runs.ts';
+import type { TestBigQuery } from '../support/test-bigquery.ts';
 import { bigqueryRows, type Columns, duckdbRows, readColumns } from './engine-rows.ts';
 import { caseModel, macroCases } from './macro-cases.ts';
 import { runDbt } from './run-dbt.ts';
+import { readRunResults } from '../../models/dbt-results.ts';
 
 const macros = path.resolve(import.meta.dirname, '../../dbt/macros');
-const lacking = await lacksLocalBigQuery();
+const runs = await bigqueryRuns({ statements: 200, tablesPerStatement: 1 });
+
+/** A model with a unit test of dbt's own, which each engine runs with rows made of literals. */
+const unitTested = {
+  'types_given.sql': "select 'plain' as event_type",
+  'types_read.sql': `
+    select event_type, {{ event_dialect('event_type') }} as dialect,
+      {{ state_of(extracted('event_type', ':([^:]+)$')) }} as state
+    from {{ ref('types_given') }}`,
+  'types_read.yml': JSON.stringify({
+    unit_tests: [
+      {
+        name: 'types_are_read',
+        model: 'types_read',
+        given: [
+          {
+            input: "ref('types_given')",
+            rows: [{ event_type: 'a:b:v1:done' }, { event_type: null }],
+          },
+        ],
+        expect: {
+          rows: [
+            { event_type: 'a:b:v1:done', dialect: 'canonical', state: 'success' },
+            { event_type: null, dialect: 'none', state: null },
+          ],
+        },
+      },
+    ],
+  }),
+};
 
 async function dispatched(): Promise<ReadonlyMap<string, readonly string[]>> {
   const folder = path.join(macros, 'portable');
@@ -40,30 +67,29 @@ test('every one of them is compared', async () => {
   expect([...(await dispatched()).keys()].filter((name) => !compared.has(name))).toEqual([]);
 });
 
-describe.skipIf(lacking !== null)(
-  `portable macros${lacking === null ? '' : ` (${lacking})`}`,
-  () => {
+for (const { name: where, isSkipped, isEmulator, start } of runs) {
+  describe.skipIf(isSkipped)(`portable macros on ${where}`, () => {
     let dir: string;
-    let server: LocalBigQuery;
+    let server: TestBigQuery;
     let columnsOf: Columns;
     const file = () => path.join(dir, 'lake.duckdb');
-    const dataset = 'macros';
+    const schema = 'macros';
+    const target = () => ({ server, dataset: `${server.dataset}_${schema}` });
 
     beforeAll(async () => {
       dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-macros-'));
-      server = await startLocalBigQuery();
-      const { project, url: endpoint } = server;
+      server = await start();
       const query = async () => [];
-      await build(duckdbLake(file()));
-      await build(bigqueryLake({ project, dataset, location: 'US', endpoint, query }));
-      columnsOf = await readColumns({ server, dataset });
+      await build(duckdbLake(file()), schema);
+      await build(bigqueryLake({ ...server, query }), target().dataset);
+      columnsOf = await readColumns(target());
     });
     afterAll(async () => {
       await server?.[Symbol.asyncDispose]();
       await rm(dir, { recursive: true, force: true });
     });
 
-    async function build(lake: ModelsLake): Promise<void> {
+    async function build(lake: ModelsLake, into: string): Promise<void> {
       const folder = path.join(dir, lake.engine);
       await mkdir(path.join(folder, 'models'), { recursive: true });
       await cp(macros, path.join(folder, 'macros'), { recursive: true });
@@ -76,25 +102,39 @@ describe.skipIf(lacking !== null)(
         vars: { closing_grace_seconds: 60, mask_key: 'key', state: 'x', image_letters_max: 1000 },
       };
       await writeFile(path.join(folder, 'dbt_project.yml'), JSON.stringify(project));
-      const profiles = { macros: { target: 'lake', outputs: { lake: lake.profile(dataset) } } };
+      const profiles = { macros: { target: 'lake', outputs: { lake: lake.profile(into) } } };
       await writeFile(path.join(folder, 'profiles.yml'), JSON.stringify(profiles));
       for (const one of macroCases) {
         await writeFile(path.join(folder, 'models', `${one.name}.sql`), caseModel(one));
       }
+      for (const [name, text] of Object.entries(unitTested)) {
+        await writeFile(path.join(folder, 'models', name), text);
+      }
       await runDbt(lake.engine, folder, ['build']);
     }
 
+    test('unit tests of dbt run on both engines', async () => {
+      for (const engine of ['duckdb', 'bigquery']) {
+        const results = await readRunResults(path.join(dir, engine, 'target'));
+        expect(results).toContainEqual(
+          expect.objectContaining({ name: 'types_read', kind: 'model', status: 'success' }),
+        );
+        const unit = results?.filter(({ kind }) => kind === 'other');
+        expect(
+          unit?.map(({ name, status }) => [name, status]),
+          engine,
+        ).toEqual([['types_read', 'success']]);
+      }
+    });
+
     for (const { name, given, emulatorGap } of macroCases) {
-      test.skipIf(emulatorGap !== undefined)(
-        `${name} gives the same${emulatorGap === undefined ? '' : ` (${emulatorGap})`}`,
-        async () => {
-          const target = { server, dataset };
-          const columns = columnsOf.get(name)!;
-          const rows = await bigqueryRows(target, name, columns);
-          expect(rows).toHaveLength(given.length);
-          expect(rows).toEqual(await duckdbRows(file(), `${dataset}.${name}`, columns));
-        },
-      );
+      const isGap = isEmulator && emulatorGap !== undefined;
+      test.skipIf(isGap)(`${name} gives the same${isGap ? ` (${emulatorGap})` : ''}`, async () => {
+        const columns = columnsOf.get(name)!;
+        const rows = await bigqueryRows(target(), name, columns);
+        expect(rows).toHaveLength(given.length);
+        expect(rows).toEqual(await duckdbRows(file(), `${schema}.${name}`, columns));
+      });
     }
-  },
-);
+  });
+}

@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { endWithUs } from '../../../commands/stack/end-with-us.ts';
 import { freePorts } from '../../../commands/stack/ports.ts';
+import type { TestBigQuery } from '../test-bigquery.ts';
 import { ensureLocalBigQuery } from './environment.ts';
 
 const launcher = fileURLToPath(new URL('launcher.py', import.meta.url));
@@ -14,14 +15,10 @@ const probeTimeoutMs = 2_000;
 const pollMs = 50;
 const lastWordsMax = 4_000;
 
-/** A running emulator of BigQuery on loopback, with one empty dataset. */
-export interface LocalBigQuery extends AsyncDisposable {
-  /** Where its REST interface begins: "http://127.0.0.1:port". */
-  readonly url: string;
-  /** "127.0.0.1:port": the Storage Write and Read APIs, without TLS. */
-  readonly grpcAddress: string;
-  readonly project: string;
-  readonly dataset: string;
+/** A running emulator of BigQuery on loopback. */
+export interface LocalBigQuery extends TestBigQuery {
+  /** Its `url`: what a sink or dbt is told, so that they do not go to the service. */
+  readonly endpoint: string;
 }
 
 /**
@@ -63,7 +60,8 @@ export async function startLocalBigQuery(): Promise<LocalBigQuery> {
     throw new Error(`local-bigquery did not start: ${said.slice(-lastWordsMax)}`, { cause });
   }
   const grpcAddress = `127.0.0.1:${grpcPort}`;
-  return { url, grpcAddress, ...names, [Symbol.asyncDispose]: dispose };
+  const place = { url, endpoint: url, grpcAddress, location: 'US' };
+  return { ...place, ...names, [Symbol.asyncDispose]: dispose };
 }
 
 function endOf(child: ChildProcess): Promise<void> {

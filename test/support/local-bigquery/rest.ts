@@ -14,6 +14,8 @@ interface Answer {
   readonly pageToken?: string;
   readonly jobReference?: { readonly jobId: string; readonly location?: string };
   readonly status?: Status;
+  readonly datasets?: readonly { readonly datasetReference: { readonly datasetId: string } }[];
+  readonly nextPageToken?: string;
   readonly error?: { readonly message: string };
 }
 
