@@ -7,6 +7,10 @@ export interface MacroCase {
   readonly given: readonly string[];
   /** Over column `v`. */
   readonly result: string;
+  /** The whole model, a row for each of the values, where an expression would not do. */
+  readonly model?: string;
+  /** What comes out, as BigQuery's type and plain texts: for what only one engine got wrong at first. */
+  readonly expected?: { readonly type: string; readonly values: readonly (string | null)[] };
   /** Where the emulator differs from the service, so that only DuckDB's side would be looked at. */
   readonly emulatorGap?: string;
 }
@@ -178,20 +182,32 @@ const momentCases: readonly MacroCase[] = [
   ]),
   family('moment_from', 'date', ["date '2026-03-05'", 'cast(null as date)']),
   family('moment_from', 'integer', ['1772700000000000', '-1', "{{ null_of('integer') }}"]),
-  family(
-    'moment_from',
-    'text',
-    texts(
-      '2026-03-05 10:00:00',
-      '2026-03-05T10:00:00Z',
-      '2026-03-05 10:00:00.5+02',
-      '2026-03-05',
-      '2026-02-30',
-      'infinity',
-      'soon',
-      '',
+  {
+    ...family(
+      'moment_from',
+      'text',
+      texts(
+        '2026-03-05 10:00:00',
+        '2026-03-05T10:00:00Z',
+        '2026-03-05 10:00:00.5+02',
+        '2026-03-05',
+        '2026-02-30',
+        'infinity',
+        'soon',
+        '',
+      ),
     ),
-  ),
+    expected: {
+      type: 'TIMESTAMP',
+      values: [
+        '1772704800000000',
+        '1772704800000000',
+        '1772697600500000',
+        '1772668800000000',
+        ...Array.from({ length: 5 }, () => null),
+      ],
+    },
+  },
   {
     macros: ['from_epoch', 'try_cast'],
     name: 'mapped_moment',
@@ -246,6 +262,10 @@ const valueCases: readonly MacroCase[] = [
     name: 'json_text',
     given: jsonTexts,
     result: "{{ json_text('v', '$.a.b') }}",
+    expected: {
+      type: 'STRING',
+      values: ['x', '1.5', 'true', ...Array.from({ length: 9 }, () => null)],
+    },
   },
   {
     macros: ['json_member'],
@@ -343,10 +363,47 @@ const valueCases: readonly MacroCase[] = [
   },
 ];
 
-export const macroCases: readonly MacroCase[] = [...textCases, ...momentCases, ...valueCases];
+const changes = [
+  ['1', 'c', '05 10:00'],
+  ['2', 't', '05 11:00'],
+  ['3', 'c', '05 12:00'],
+  ['4', 't', null],
+  ['5', 'd', '06 10:00'],
+  ['6', 't', '06 11:00'],
+  ['7', 'u', '06 12:00'],
+].map(([seq, op, at]) => {
+  const committed = typeof at === 'string' ? moment(`2026-03-${at}:00`) : noMoment;
+  return `select '${seq}' as _cdc_seq, '${op}' as _cdc_op, ${committed} as _cdc_committed_at`;
+});
+
+/** A table with truncates, and one that was never emptied. */
+const truncateCases = [changes, changes.filter((one) => !one.includes("'t'"))].map(
+  (rows, at): MacroCase => ({
+    macros: ['truncates_of', 'beside_truncates', 'truncated_later', 'floor_later', 'emptied_until'],
+    name: ['truncates', 'no_truncates'][at]!,
+    given: rows,
+    result: '',
+    model: `with changes as (
+${rows.join('\nunion all\n')}
+),
+{{ truncates_of('changes') }}
+keyed as (select * from changes)
+select keyed._cdc_seq as seq, {{ truncated_later('keyed') }} as truncated_at,
+  {{ floor_later('keyed') }} as floor_seq, {{ emptied_until('keyed') }} as emptied
+from keyed {{ beside_truncates() }}`,
+  }),
+);
+
+export const macroCases: readonly MacroCase[] = [
+  ...textCases,
+  ...momentCases,
+  ...valueCases,
+  ...truncateCases,
+];
 
 /** A model with the results of a case, numbered as its values are. */
-export function caseModel({ given, result }: MacroCase): string {
+export function caseModel({ given, result, model }: MacroCase): string {
+  if (model !== undefined) return `{{ config(materialized='table') }}\n${model}\n`;
   const rows = given.map((value, at) => `select ${at} as n, ${value} as v`);
   return `{{ config(materialized='table') }}
 with given as (

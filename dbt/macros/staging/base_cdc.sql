@@ -36,6 +36,8 @@ changes as (
 
 ),
 
+{{ truncates_of('changes') }}
+
 {%- if key | length == 0 %}
 
 {#- A table without a key is a multiset: the k-th delete of an image ends the k-th row of that image since
@@ -45,10 +47,9 @@ imaged as (
     select
         changes.*,
         {{ surrogate_key(images) }} as _cdc_image,
-        sum(case when changes._cdc_op = 't' then 1 else 0 end) over (
-            order by changes._cdc_seq rows between unbounded preceding and current row
-        ) as _cdc_emptied
+        {{ emptied_until('changes') }} as _cdc_emptied
     from changes
+    {{ beside_truncates() }}
 
 ),
 
@@ -106,19 +107,12 @@ sequenced as (
             partition by keyed._cdc_row_key order by keyed._cdc_seq
             rows between unbounded preceding and current row
         ) as _cdc_born_seq,
-        {% set truncated_at -%}
-        min(case when keyed._cdc_op = 't' then keyed._cdc_committed_at end) over (
-            order by keyed._cdc_seq rows between 1 following and unbounded following
-        )
-        {%- endset -%}
-        {%- if floors | length == 0 -%} {{ truncated_at }}
-        {%- else -%} {{ earlier_of(truncated_at, floored_at(floors)) }}
+        {% if floors | length == 0 -%} {{ truncated_later('keyed') }}
+        {%- else -%} {{ earlier_of(truncated_later('keyed'), floored_at(floors)) }}
         {%- endif %} as _cdc_truncated_at,
-        {#- A truncate without a commit is the floor that a snapshot of a table without a key begins with. #}
-        min(case when keyed._cdc_op = 't' and keyed._cdc_committed_at is null then keyed._cdc_seq end) over (
-            order by keyed._cdc_seq rows between 1 following and unbounded following
-        ) as _cdc_floor_seq
+        {{ floor_later('keyed') }} as _cdc_floor_seq
     from keyed
+    {{ beside_truncates() }}
 
 ),
 
