@@ -1,9 +1,21 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { findPython } from './find-python.ts';
 import { ensurePythonEnvironment, ownPythonEnv } from './python-environment.ts';
+
+test("both engines' environments hold the same versions", async () => {
+  const [duckdb, bigquery] = await Promise.all(
+    ['requirements.lock.txt', 'requirements-bigquery.lock.txt'].map(async (lock) => {
+      const text = await readFile(path.join(import.meta.dirname, '../dbt', lock), 'utf8');
+      return text.trimEnd().split('\n');
+    }),
+  );
+  expect(duckdb?.length).toBeGreaterThan(50);
+  expect(duckdb?.filter((line) => !bigquery?.includes(line))).toEqual([]);
+  expect(duckdb?.some((line) => line.startsWith('google-'))).toBe(false);
+});
 
 describe('the Python environment', () => {
   let dir: string;
