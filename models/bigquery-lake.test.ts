@@ -65,8 +65,8 @@ test.each([
     { method: 'oauth-secrets', token: 'none', api_endpoint: 'http://127.0.0.1:9050' },
   ],
 ])('dbt reaches it with %s', (_name, given, expected) => {
-  const { profile } = bigqueryLake({ ...place, location: 'EU', query: async () => [], ...given });
-  expect(profile('analytics')).toMatchObject({
+  const lake = bigqueryLake({ ...place, location: 'EU', query: async () => [], ...given });
+  expect(lake.profile('analytics')).toMatchObject({
     type: 'bigquery',
     project: 'shop',
     dataset: 'analytics',

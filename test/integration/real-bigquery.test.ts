@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text as readText } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { describeCost, lacksRealBigQuery, startRealBigQuery } from '../support/real-bigquery.ts';
 
@@ -22,21 +23,21 @@ const usage = { statements: 500, tablesPerStatement: 3 };
 beforeEach(async () => {
   asked = [];
   present = ['lake', 'tributary_test_of_another'];
-  server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
-    const text = Buffer.concat(chunks).toString();
-    const { authorization } = request.headers;
-    const line = `${request.method} ${request.url?.replace('/bigquery/v2/projects/shop/', '')}`;
-    asked.push({ request: line, authorization, body: text === '' ? null : JSON.parse(text) });
-    const datasets = present.map((datasetId) => ({ datasetReference: { datasetId } }));
-    response.setHeader('content-type', 'application/json');
-    response.end(request.method === 'GET' ? JSON.stringify({ datasets }) : '');
-  });
+  server = createServer((request, response) => void answer(request, response));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const body = await readText(request);
+  const { authorization } = request.headers;
+  const line = `${request.method} ${request.url?.replace('/bigquery/v2/projects/shop/', '')}`;
+  asked.push({ request: line, authorization, body: body === '' ? null : JSON.parse(body) });
+  const datasets = present.map((datasetId) => ({ datasetReference: { datasetId } }));
+  response.setHeader('content-type', 'application/json');
+  response.end(request.method === 'GET' ? JSON.stringify({ datasets }) : '');
+}
+
 afterEach(async () => {
   server.close();
   await once(server, 'close');
