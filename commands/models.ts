@@ -1,4 +1,3 @@
-import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildModels, requireGood, type BuildReport } from '../models/build-models.ts';
 import { loadMapping } from '../models/mapping-file.ts';
@@ -6,6 +5,7 @@ import type { Config } from '../runtime/config.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { createProgressLine } from '../runtime/progress-line.ts';
 import { defineCommand, usageError } from './command.ts';
+import { modelsPlace } from './models-lake.ts';
 import { withLake } from './open-sink.ts';
 import { isSupervised, tellSupervisor } from './supervise/child-link.ts';
 
@@ -37,8 +37,7 @@ export const modelsCommand = defineCommand({
     const report = await withLake(settings, { purpose: 'models', signal }, () =>
       buildModels({
         projectRoot,
-        lakePath: settings.path,
-        workDir: join(dirname(settings.path), 'models'),
+        ...modelsPlace(settings),
         mapping,
         fullRefresh: context.args['full-refresh'] === true,
         skipTests: context.args['skip-tests'] === true,

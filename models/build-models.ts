@@ -3,7 +3,7 @@ import path from 'node:path';
 import { PipelineError } from '../runtime/errors.ts';
 import { writeDbtProject, writeIfDifferent } from './dbt-project.ts';
 import { type NodeResult, readRunResults, withoutValues } from './dbt-results.ts';
-import { type Lake, readLake, readRowCounts } from './lake-tables.ts';
+import type { Lake, ModelsLake } from './lake.ts';
 import type { Mapping } from './mapping.ts';
 import { ensurePythonEnvironment, ownPythonEnv } from './python-environment.ts';
 import { runProcess } from '../runtime/run-process.ts';
@@ -13,8 +13,8 @@ import type { TemplateValue } from './staging/sql-text.ts';
 export interface BuildModelsOptions {
   /** The checkout, which holds `dbt/`. */
   readonly projectRoot: string;
-  /** The DuckDB file. The caller has lent it: nobody else has it open while this runs. */
-  readonly lakePath: string;
+  /** A DuckDB lake has been lent by the caller: nobody else has it open while this runs. */
+  readonly lake: ModelsLake;
   readonly mapping: Mapping;
   /** Kept between runs: the generated project, dbt's logs and what it parsed. */
   readonly workDir: string;
@@ -56,7 +56,6 @@ export interface ModelResult extends NodeResult {
   readonly rows: number | null;
 }
 
-const threads = 2;
 const failuresShownMax = 5;
 
 /**
@@ -70,17 +69,21 @@ export async function buildModels(options: BuildModelsOptions): Promise<BuildRep
   const say = (message: string) => options.onProgress?.({ done: 0, total: 0, message });
   const python = await ensurePythonEnvironment({
     projectRoot: options.projectRoot,
+    engine: options.lake.engine,
     onProgress: say,
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
-  const lake = await readLake(options.lakePath);
+  const lake = await options.lake.read(Object.keys(options.mapping.tables));
   const folder = path.resolve(options.workDir, 'dbt');
   const missingTables = await writeProject({ options, schema, lake, folder });
   say('dbt reads the project');
   const output = await runDbt(python.python, folder, options);
   const results = await readRunResults(path.join(folder, 'target'));
   if (results === null) throw couldNotRun(output);
-  const counts = await readRowCounts(options.lakePath, schema);
+  const built = results.flatMap(({ kind, status, relation }) =>
+    kind === 'model' && status === 'success' && relation !== null ? [schemaOf(relation)] : [],
+  );
+  const counts = await options.lake.readRowCounts([...new Set(built)]);
   return {
     isGood: results.every((result) => result.status === 'success' || result.status === 'warn'),
     models: results
@@ -92,6 +95,9 @@ export async function buildModels(options: BuildModelsOptions): Promise<BuildRep
     projectFolder: folder,
   };
 }
+
+/** `analytics.dim_masters` → `analytics` */
+const schemaOf = (relation: string): string => relation.slice(0, relation.indexOf('.'));
 
 /** Throws `models-failed` naming the first failures, if there are any. */
 export function requireGood(report: BuildReport): void {
@@ -124,19 +130,12 @@ async function writeProject({
   const staging = generateStaging({ mapping: options.mapping, ...lake });
   const source = path.join(options.projectRoot, 'dbt');
   await writeDbtProject({ source, folder, generated: staging.files });
-  await writeIfDifferent(
-    path.join(folder, 'profiles.yml'),
-    profile(path.resolve(options.lakePath), schema),
-  );
+  await writeIfDifferent(path.join(folder, 'profiles.yml'), profile(options.lake.profile(schema)));
   return staging.missing;
 }
 
 /** JSON is YAML. */
-function profile(lakePath: string, schema: string): string {
-  const lake = { type: 'duckdb', path: lakePath, schema, threads } satisfies Record<
-    string,
-    TemplateValue
-  >;
+function profile(lake: Readonly<Record<string, TemplateValue>>): string {
   return `${JSON.stringify({ tributary: { target: 'lake', outputs: { lake } } }, null, 2)}\n`;
 }
 

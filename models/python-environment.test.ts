@@ -1,9 +1,21 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { findPython } from './find-python.ts';
 import { ensurePythonEnvironment, ownPythonEnv } from './python-environment.ts';
+
+test("both engines' environments hold the same versions", async () => {
+  const [duckdb, bigquery] = await Promise.all(
+    ['requirements.lock.txt', 'requirements-bigquery.lock.txt'].map(async (lock) => {
+      const text = await readFile(path.join(import.meta.dirname, '../dbt', lock), 'utf8');
+      return text.trimEnd().split('\n');
+    }),
+  );
+  expect(duckdb?.length).toBeGreaterThan(50);
+  expect(duckdb?.filter((line) => !bigquery?.includes(line))).toEqual([]);
+  expect(duckdb?.some((line) => line.startsWith('google-'))).toBe(false);
+});
 
 describe('the Python environment', () => {
   let dir: string;
@@ -65,7 +77,11 @@ describe('the Python environment', () => {
       `case "$1" in -m) echo "no such module" >&2; exit 1;; esac; ${answer('3.11.0')}`,
     );
     const cache = path.join(dir, 'cache');
-    const options = { projectRoot: dir, env: { ...env, TRIBUTARY_CACHE: cache } };
+    const options = {
+      projectRoot: dir,
+      engine: 'duckdb' as const,
+      env: { ...env, TRIBUTARY_CACHE: cache },
+    };
     await expect(ensurePythonEnvironment(options)).rejects.toMatchObject({ kind: 'setup-failed' });
     expect(await readdir(cache)).toEqual([]);
   });

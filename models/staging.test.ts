@@ -26,6 +26,7 @@ const entity: MappedTable = {
 const lakeTable = (schema: string, name: string): LakeTable => ({
   schema,
   name,
+  stored: { schema, changes: `${name}__changes` },
   columns: ['id', 'master_id', 'secret', 'values'].map((column) => ({
     name: column,
     family: 'text',

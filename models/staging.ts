@@ -1,5 +1,5 @@
 import type { Mapping } from './mapping.ts';
-import type { ColumnFamily } from './staging/column-family.ts';
+import type { LakeWatermarks } from './lake.ts';
 import type { LakeTable } from './staging/lake-table.ts';
 import { sharedModelFile, sharedModels } from './staging/shared-models.ts';
 import type { GeneratedFile } from './staging/sql-text.ts';
@@ -11,8 +11,8 @@ export interface StagingInput {
   readonly mapping: Mapping;
   /** What the lake holds, from its own `information_schema`: the mapping never decides a type. */
   readonly tables: readonly LakeTable[];
-  /** Columns of the lake's watermark table; null when it has none. */
-  readonly watermarks: Readonly<Record<string, ColumnFamily>> | null;
+  /** The lake's watermark table; null when it has none. */
+  readonly watermarks: LakeWatermarks | null;
 }
 
 export interface Staging {
@@ -28,11 +28,15 @@ export interface Staging {
 export function generateStaging({ mapping, tables, watermarks }: StagingInput): Staging {
   const full = withMaster(mapping);
   const plan = planStaging(full, tables);
-  const shared = sharedModels({ mapping: full, tables: plan.tables, watermarks });
+  const shared = sharedModels({
+    mapping: full,
+    tables: plan.tables,
+    watermarks: watermarks?.columns ?? null,
+  });
   const files = [
     ...plan.tables.flatMap((table) => tableFiles(table, full)),
     ...shared.map(sharedModelFile),
-    sourcesYaml(plan.tables, watermarks !== null),
+    sourcesYaml(plan.tables, watermarks?.schema ?? null),
     ...plan.tables.map(modelsYaml),
     sharedYaml(shared),
   ];

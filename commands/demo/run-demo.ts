@@ -1,6 +1,7 @@
 import path from 'node:path';
 import pg from 'pg';
 import { buildModels, requireGood } from '../../models/build-models.ts';
+import { duckdbLake } from '../../models/duckdb-lake.ts';
 import { loadMapping } from '../../models/mapping-file.ts';
 import { ensurePythonEnvironment } from '../../models/python-environment.ts';
 import type { Config } from '../../runtime/config.ts';
@@ -59,7 +60,11 @@ export async function runDemo(options: DemoOptions): Promise<Demo> {
   const resources = new AsyncDisposableStack();
   try {
     // Its download takes longest, so it begins first.
-    const python = ensurePythonEnvironment({ projectRoot: options.projectRoot, signal });
+    const python = ensurePythonEnvironment({
+      projectRoot: options.projectRoot,
+      engine: 'duckdb',
+      signal,
+    });
     python.catch(() => undefined);
     const server = await startServer(dir, stages);
     resources.adopt(server, (running) => running.stop());
@@ -209,7 +214,7 @@ async function build({ config, dir, projectRoot, signal, stages }: Work) {
   const report = await withLake(settings, { purpose: 'models', signal }, () =>
     buildModels({
       projectRoot,
-      lakePath: settings.path,
+      lake: duckdbLake(settings.path),
       workDir: path.join(dir, 'models'),
       mapping,
       signal,

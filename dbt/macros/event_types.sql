@@ -22,11 +22,11 @@
     end
 {%- endmacro %}
 
-{# The state words as alternatives of a pattern. #}
+{# The state words as alternatives of a pattern, in a group that extracts nothing: BigQuery allows one that does. #}
 {% macro state_pattern() -%}
     {%- set words = [] -%}
     {%- for group in event_states().values() -%} {%- do words.extend(group) -%} {%- endfor -%}
-    {{ words | join('|') }}
+    {{ '(?:' ~ words | join('|') ~ ')' }}
 {%- endmacro %}
 
 {% macro event_dialect(event_type) -%}

@@ -2,8 +2,11 @@ import type { ColumnFamily } from './column-family.ts';
 
 /** One source table as the lake holds it, read from the columns of its `T__changes`. */
 export interface LakeTable {
+  /** The source's names. */
   readonly schema: string;
   readonly name: string;
+  /** Where the lake keeps its changes: schema (BigQuery: dataset) and table. */
+  readonly stored: { readonly schema: string; readonly changes: string };
   /** The source's own columns, in the lake's order. */
   readonly columns: readonly LakeColumn[];
   /** The `_cdc_` columns by name. */

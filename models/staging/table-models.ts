@@ -14,7 +14,7 @@ export function baseModel(plan: TablePlan): GeneratedFile {
   const initial = mapped.kind === 'event' ? mapped.event?.at : mapped.createdAt;
   const text = macroCall(
     'base_cdc',
-    `source('lake_${slug(lake.schema)}', '${lake.name}__changes')`,
+    `source('lake_${slug(lake.schema)}', '${lake.stored.changes}')`,
     {
       key: plan.key,
       columns: plan.columns.flatMap(baseColumns),

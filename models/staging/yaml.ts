@@ -7,24 +7,27 @@ import type { TablePlan } from './table-plan.ts';
 
 const folder = 'models/staging/generated';
 
-/** The sources: each schema of the lake that has mapped tables, and the lake's own tables. */
-export function sourcesYaml(tables: readonly TablePlan[], hasWatermarks: boolean): GeneratedFile {
+/**
+ * The sources: each schema of the source database that has mapped tables, and the lake's own tables.
+ * `watermarksIn` is the schema of the lake that has those; null where there are none.
+ */
+export function sourcesYaml(
+  tables: readonly TablePlan[],
+  watermarksIn: string | null,
+): GeneratedFile {
   const schemas = Map.groupBy(tables, (plan) => plan.lake.schema);
-  const sources = [...schemas].map(([schema, plans]) =>
-    source(
-      schema,
-      plans.map((plan) => ({
-        name: `${plan.lake.name}__changes`,
-        description: `Every change of ${plan.source}, in the order of _cdc_seq.`,
-      })),
-    ),
-  );
-  if (hasWatermarks) {
-    sources.push(
-      source('tributary', [
-        { name: '_tributary_watermarks', description: 'The published cuts of the lake.' },
-      ]),
-    );
+  const sources = [...schemas].map(([schema, plans]) => {
+    const changes = plans.map((plan) => ({
+      name: plan.lake.stored.changes,
+      description: `Every change of ${plan.source}, in the order of _cdc_seq.`,
+    }));
+    return source({ schema, storedIn: plans[0]?.lake.stored.schema ?? schema, tables: changes });
+  });
+  if (watermarksIn !== null) {
+    const tables = [
+      { name: '_tributary_watermarks', description: 'The published cuts of the lake.' },
+    ];
+    sources.push(source({ schema: 'tributary', storedIn: watermarksIn, tables }));
   }
   const text = sources.length === 0 ? 'version: 2\n' : `version: 2\nsources:\n${sources.join('')}`;
   return { path: `${folder}/_sources.yml`, text };
@@ -35,14 +38,21 @@ interface SourceTable {
   readonly description: string;
 }
 
-function source(schema: string, tables: readonly SourceTable[]): string {
+interface Source {
+  /** As the source database, or the lake for its own tables, calls it. */
+  readonly schema: string;
+  readonly storedIn: string;
+  readonly tables: readonly SourceTable[];
+}
+
+function source({ schema, storedIn, tables }: Source): string {
   const lines = tables.map(
     ({ name, description }) =>
       `      - name: ${yamlText(name)}\n        description: ${yamlText(description)}\n`,
   );
   return [
     `  - name: lake_${slug(schema)}\n`,
-    `    schema: ${yamlText(schema)}\n`,
+    `    schema: ${yamlText(storedIn)}\n`,
     `    description: ${yamlText(`The lake's copy of schema ${schema}.`)}\n`,
     '    quoting: {schema: true, identifier: true}\n',
     '    tables:\n',

@@ -14,6 +14,7 @@ import {
 import { runTraffic } from '../../commands/demo/traffic.ts';
 import { withLake } from '../../commands/open-sink.ts';
 import { buildModels, requireGood } from '../../models/build-models.ts';
+import { duckdbLake } from '../../models/duckdb-lake.ts';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 
@@ -62,7 +63,7 @@ beforeAll(async () => {
     const mapping = (await initialise(dir, url)).plan.mapping;
     await withLake(settings, { purpose: 'test', until }, async () => {
       requireGood(
-        await buildModels({ projectRoot, lakePath: settings.path, workDir: dir, mapping }),
+        await buildModels({ projectRoot, lake: duckdbLake(settings.path), workDir: dir, mapping }),
       );
     });
   } finally {

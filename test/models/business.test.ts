@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type BuildReport, buildModels, requireGood } from '../../models/build-models.ts';
+import { duckdbLake } from '../../models/duckdb-lake.ts';
 import { History, type Row, readLakeRows, writeLake } from './lake-history.ts';
 import { uuid } from './random-history.ts';
 import { sampleMapping, sampleTables } from './sample.ts';
@@ -190,7 +191,7 @@ describe('models of a scripted history', () => {
     await writeLake(lakePath, { tables: sampleTables, changes, watermarkAt: at('08T10:00:00') });
     report = await buildModels({
       projectRoot,
-      lakePath,
+      lake: duckdbLake(lakePath),
       mapping: sampleMapping,
       workDir: path.join(dir, 'work'),
     });

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type BuildModelsOptions, buildModels, requireGood } from '../../models/build-models.ts';
+import { duckdbLake } from '../../models/duckdb-lake.ts';
 import { type PlainChange, readLakeRows, writeLake } from './lake-history.ts';
 import { featuresAsOf, fillImages, KnownWorld, type OracleFeatures } from './oracle.ts';
 import { randomHistory } from './random-history.ts';
@@ -30,7 +31,7 @@ describe('feature rows', () => {
     const { root = projectRoot, ...options } = given;
     const report = await buildModels({
       projectRoot: root,
-      lakePath: lakePath(),
+      lake: duckdbLake(lakePath()),
       mapping: sampleMapping,
       workDir: path.join(dir, 'work'),
       vars: { feature_days_max: 90 },

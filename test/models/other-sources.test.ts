@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { buildModels, requireGood } from '../../models/build-models.ts';
+import { duckdbLake } from '../../models/duckdb-lake.ts';
 import type { MappedTable, Mapping } from '../../models/mapping.ts';
 import { History, type HistoryTable, readLakeRows, writeLake } from './lake-history.ts';
 import { sampleMapping } from './sample.ts';
@@ -29,7 +30,7 @@ describe('models of databases that no one here wrote', () => {
     await writeLake(lakePath, { tables, changes: history.changes, watermarkAt: at(72) });
     const report = await buildModels({
       projectRoot,
-      lakePath,
+      lake: duckdbLake(lakePath),
       mapping,
       workDir: path.join(dir, 'work'),
     });

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildModels, requireGood } from '../../models/build-models.ts';
+import { duckdbLake } from '../../models/duckdb-lake.ts';
 import type { Mapping, MappedTable } from '../../models/mapping.ts';
 import { ExactText, type RowImage } from '../../schemas/change.ts';
 import type { LogicalType, TableVersion } from '../../schemas/table-schema.ts';
@@ -176,7 +177,7 @@ describe('models of tables that changed their shape', () => {
     [folder, file] = [path.dirname(lake.path), lake.path];
     await writeLake(file);
     const workDir = path.join(folder, 'work');
-    requireGood(await buildModels({ projectRoot, lakePath: file, mapping, workDir }));
+    requireGood(await buildModels({ projectRoot, lake: duckdbLake(file), mapping, workDir }));
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 

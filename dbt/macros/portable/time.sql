@@ -9,7 +9,11 @@
     try(make_timestamp(cast({{ count }} as bigint) * {{ micros_per(unit) }}))
 {%- endmacro %}
 {% macro bigquery__from_epoch(count, unit) -%}
-    timestamp_micros(cast({{ count }} as int64) * {{ micros_per(unit) }})
+    {%- set micros = 'safe_multiply(cast(' ~ count ~ ' as int64), ' ~ micros_per(unit) ~ ')' -%}
+    {#- From the year 1 to 9999; whoever says that a column counts seconds may be wrong. -#}
+    case
+        when {{ micros }} between -62135596800000000 and 253402300799999999 then timestamp_micros({{ micros }})
+    end
 {%- endmacro %}
 {% macro micros_per(unit) -%} {{ {'seconds': 1000000, 'millis': 1000, 'micros': 1}[unit] }} {%- endmacro %}
 
@@ -86,9 +90,12 @@
     {%- elif family == 'date' -%} case when isfinite({{ expression }}) then cast({{ expression }} as timestamp) end
     {%- elif family == 'integer' -%} make_timestamp(cast({{ expression }} as bigint))
     {%- else -%}
+        {%- set text = 'cast(' ~ expression ~ ' as varchar)' -%}
+        {#- A cast to a timestamp without a zone would read over the offset that a text names. -#}
         case
-            when isfinite(try_cast(cast({{ expression }} as varchar) as timestamp))
-                then try_cast(cast({{ expression }} as varchar) as timestamp)
+            when regexp_matches({{ text }}, ':.*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)$')
+                then make_timestamp(epoch_us(try_cast({{ text }} as timestamptz)))
+            when isfinite(try_cast({{ text }} as timestamp)) then try_cast({{ text }} as timestamp)
         end
     {%- endif -%}
 {%- endmacro %}

@@ -49,7 +49,7 @@
 
 {% macro text_literal(value) %}{{ return(adapter.dispatch('text_literal')(value)) }}{% endmacro %}
 {% macro duckdb__text_literal(value) -%} '{{ value | replace("'", "''") }}' {%- endmacro %}
-{% macro bigquery__text_literal(value) -%} '{{ value | replace("\\", "\\\\") | replace("'", "\\'") }}' {%- endmacro %}
+{% macro bigquery__text_literal(value) -%} '{{ value | replace("\\", "\\\\") | replace("'", "\\'") | replace("\n", "\\n") | replace("\r", "\\r") }}' {%- endmacro %}
 
 {% macro optional_literal(value) -%}
     {%- if value is none -%} {{ null_of('text') }} {%- else -%} {{ text_literal(value) }} {%- endif -%}

@@ -28,16 +28,26 @@
     {%- elif family == 'array' -%} cast(to_json({{ expression }}) as varchar)
     {%- elif family == 'bytes' -%} lower(hex({{ expression }}))
     {%- elif family == 'timestamptz' -%} cast(make_timestamp(epoch_us({{ expression }})) as varchar)
+    {%- elif family == 'float' -%} regexp_replace(cast({{ expression }} as varchar), '[.]0$', '')
     {%- else -%} cast({{ expression }} as varchar)
     {%- endif -%}
 {%- endmacro %}
 {% macro bigquery__text_from(expression, family) -%}
     {%- if family == 'text' -%} {{ expression }}
-    {%- elif family in ('array', 'json') -%} to_json_string({{ expression }})
+    {%- elif family in ('array', 'json') -%}
+        {#- The JSON text of no value at all would be the word null. -#}
+        case when {{ expression }} is not null then to_json_string({{ expression }}) end
     {%- elif family == 'bytes' -%} to_hex({{ expression }})
+    {%- elif family == 'timestamptz' -%} {{ without_last_zeros("format_timestamp('%F %H:%M:%E6S', " ~ expression ~ ')') }}
+    {%- elif family == 'timestamp' -%} {{ without_last_zeros("format_datetime('%F %H:%M:%E6S', " ~ expression ~ ')') }}
+    {%- elif family == 'time' -%} {{ without_last_zeros("format_time('%H:%M:%E6S', " ~ expression ~ ')') }}
+    {%- elif family == 'float' -%} regexp_replace(cast({{ expression }} as string), r'[.]0$', '')
     {%- else -%} cast({{ expression }} as string)
     {%- endif -%}
 {%- endmacro %}
+
+{# A time of six digits after the point, without the zeros at their end. #}
+{% macro without_last_zeros(text) -%} regexp_replace({{ text }}, r'[.]?0*$', '') {%- endmacro %}
 
 {# Several columns as one key: the text itself for one, joined by | for more. #}
 {% macro key_text(columns) -%}
@@ -49,22 +59,28 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# A value of a JSON text by path ('$.a.b'), without quotes; null where the text is not JSON. #}
+{# A single value of a JSON text by path ('$.a.b'), without quotes; null where the text is not JSON. #}
 {% macro json_text(text, path) %}{{ return(adapter.dispatch('json_text')(text, path)) }}{% endmacro %}
 {% macro duckdb__json_text(text, path) -%}
-    case when json_valid({{ text }}) then json_extract_string({{ text }}, '{{ path }}') end
+    case
+        when json_valid({{ text }}) then case
+            when json_type({{ text }}, '{{ path }}') not in ('OBJECT', 'ARRAY')
+                then json_extract_string({{ text }}, '{{ path }}')
+        end
+    end
 {%- endmacro %}
 {% macro bigquery__json_text(text, path) -%}
     json_value(safe.parse_json({{ text }}, wide_number_mode => 'round'), '{{ path }}')
 {%- endmacro %}
 
-{# The text of a member of a JSON object of texts, whatever its name. #}
-{% macro json_member(object, name) %}{{ return(adapter.dispatch('json_member')(object, name)) }}{% endmacro %}
-{% macro duckdb__json_member(object, name) -%}
+{# The text of a member of a JSON object of texts (a JSON value, or the text of one), whatever its name. #}
+{% macro json_member(object, family, name) %}{{ return(adapter.dispatch('json_member')(object, family, name)) }}{% endmacro %}
+{% macro duckdb__json_member(object, family, name) -%}
     json_extract_string({{ object }}, {{ text_literal('/' ~ name | replace('~', '~0') | replace('/', '~1')) }})
 {%- endmacro %}
-{% macro bigquery__json_member(object, name) -%}
-    json_value(safe.parse_json({{ object }}, wide_number_mode => 'round')[{{ text_literal(name) }}])
+{% macro bigquery__json_member(object, family, name) -%}
+    {%- set value = object if family == 'json' else 'parse_json(' ~ object ~ ", wide_number_mode => 'round')" -%}
+    json_value({{ value }}[{{ text_literal(name) }}])
 {%- endmacro %}
 
 {# A JSON object of texts. `pairs` is a list of [name, expression]. #}
@@ -73,7 +89,8 @@
     cast(json_object({% for name, value in pairs %}{{ text_literal(name) }}, {{ value }}{{ ', ' if not loop.last }}{% endfor %}) as varchar)
 {%- endmacro %}
 {% macro bigquery__json_row(pairs) -%}
-    to_json_string(json_object({% for name, value in pairs %}{{ text_literal(name) }}, {{ value }}{{ ', ' if not loop.last }}{% endfor %}))
+    {#- As text from the start: a JSON value of BigQuery does not keep the order of its members. -#}
+    concat('{'{% for name, value in pairs %}, to_json_string({{ text_literal(name) }}), ':', to_json_string({{ value }}){{ ", ','" if not loop.last }}{% endfor %}, '}')
 {%- endmacro %}
 
 {# Those of several expressions that are not null, joined by commas. #}
@@ -143,6 +160,7 @@
 {%- endmacro %}
 {% macro bigquery__is_filled(list, family) -%}
     {%- if family == 'array' -%} coalesce(array_length({{ list }}) > 0, false)
+    {%- elif family == 'json' -%} coalesce(array_length(json_value_array({{ list }})) > 0, false)
     {%- else -%} coalesce({{ list }} not in ('', '[]'), false)
     {%- endif -%}
 {%- endmacro %}

@@ -23,7 +23,7 @@ changes as (
 
     select
         {% for column in columns %}
-        {{ lake_value(column) }} as {{ quoted(column.name) }},
+        {{ lake_value(column, meta) }} as {{ quoted(column.name) }},
         {% endfor %}
         _cdc_op,
         _cdc_seq,
@@ -36,6 +36,8 @@ changes as (
 
 ),
 
+{{ truncates_of('changes') }}
+
 {%- if key | length == 0 %}
 
 {#- A table without a key is a multiset: the k-th delete of an image ends the k-th row of that image since
@@ -45,10 +47,9 @@ imaged as (
     select
         changes.*,
         {{ surrogate_key(images) }} as _cdc_image,
-        sum(case when changes._cdc_op = 't' then 1 else 0 end) over (
-            order by changes._cdc_seq rows between unbounded preceding and current row
-        ) as _cdc_emptied
+        {{ emptied_until('changes') }} as _cdc_emptied
     from changes
+    {{ beside_truncates() }}
 
 ),
 
@@ -106,19 +107,12 @@ sequenced as (
             partition by keyed._cdc_row_key order by keyed._cdc_seq
             rows between unbounded preceding and current row
         ) as _cdc_born_seq,
-        {% set truncated_at -%}
-        min(case when keyed._cdc_op = 't' then keyed._cdc_committed_at end) over (
-            order by keyed._cdc_seq rows between 1 following and unbounded following
-        )
-        {%- endset -%}
-        {%- if floors | length == 0 -%} {{ truncated_at }}
-        {%- else -%} {{ earlier_of(truncated_at, floored_at(floors)) }}
+        {% if floors | length == 0 -%} {{ truncated_later('keyed') }}
+        {%- else -%} {{ earlier_of(truncated_later('keyed'), floored_at(floors)) }}
         {%- endif %} as _cdc_truncated_at,
-        {#- A truncate without a commit is the floor that a snapshot of a table without a key begins with. #}
-        min(case when keyed._cdc_op = 't' and keyed._cdc_committed_at is null then keyed._cdc_seq end) over (
-            order by keyed._cdc_seq rows between 1 following and unbounded following
-        ) as _cdc_floor_seq
+        {{ floor_later('keyed') }} as _cdc_floor_seq
     from keyed
+    {{ beside_truncates() }}
 
 ),
 
@@ -318,11 +312,11 @@ select * from final
     so the one that is filled has the value; as text, where they differ in type. Changes from before a column
     that came with a constant default read that constant, as their rows do at the source.
 #}
-{% macro lake_value(column) -%}
+{% macro lake_value(column, meta) -%}
     {%- set values = [] -%}
     {%- set constants = [] -%}
     {%- for place in column.places -%}
-        {%- if column.is_exact -%} {%- do values.append(json_member('_cdc_exact', place.name)) -%}
+        {%- if column.is_exact -%} {%- do values.append(json_member('_cdc_exact', meta._cdc_exact, place.name)) -%}
         {%- else -%}
             {%- do values.append(in_family(quoted(place.name), place.family, column.family)) -%}
             {%- if place.missing -%}

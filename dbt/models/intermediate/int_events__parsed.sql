@@ -77,11 +77,11 @@ parsed as (
         case sequenced.event_dialect
             when 'canonical' then {{ extracted('sequenced.event_type', '^[^:]+:([^:]+):') }}
             when 'dotted' then coalesce(
-                {{ extracted('sequenced.event_type', '^[^.]+[.](.+)[.](' ~ state_pattern() ~ ')$') }},
+                {{ extracted('sequenced.event_type', '^[^.]+[.](.+)[.]' ~ state_pattern() ~ '$') }},
                 {{ extracted('sequenced.event_type', '^[^.]+[.](.+)$') }}
             )
             when 'snake' then coalesce(
-                {{ extracted('sequenced.event_type', '^[^_]+_(.+)_(' ~ state_pattern() ~ ')$') }},
+                {{ extracted('sequenced.event_type', '^[^_]+_(.+)_' ~ state_pattern() ~ '$') }},
                 {{ extracted('sequenced.event_type', '^[^_]+_(.+)$') }}
             )
             else coalesce(sequenced.event_type, sequenced.entity)

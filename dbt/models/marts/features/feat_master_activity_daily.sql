@@ -1,8 +1,12 @@
+{#- BigQuery has no strategy called append: a merge without a key is one. -#}
 {{ config(
     materialized='incremental',
-    incremental_strategy='append',
+    incremental_strategy='append' if target.type == 'duckdb' else 'merge',
     on_schema_change='fail',
-    event_time='as_of'
+    event_time='as_of',
+    partition_by={'field': 'as_of', 'data_type': 'timestamp', 'granularity': 'day'}
+        if target.type == 'bigquery' else none,
+    cluster_by=['master_key'] if target.type == 'bigquery' else none
 ) }}
 {%- set window_days = var('feature_window_days') -%}
 with

@@ -1,0 +1,76 @@
+import { expect, test } from 'vitest';
+import { bigqueryLake } from './bigquery-lake.ts';
+
+const place = { project: 'shop', dataset: 'lake' };
+
+/** A catalog of these columns ("table.column type") that answers nothing else. */
+const catalog = (columns: readonly string[], asked: string[] = []) =>
+  bigqueryLake({
+    ...place,
+    query: async (sql) => {
+      asked.push(sql);
+      if (!sql.includes('INFORMATION_SCHEMA.COLUMNS')) return [];
+      return columns.map((line) => /^(\S+)\.(\S+) (.*)$/.exec(line)!.slice(1));
+    },
+  });
+const changes = (table: string) => [
+  `${table}__changes.id INT64`,
+  `${table}__changes._cdc_seq STRING`,
+];
+
+test('the default schema has no name in the dataset, others stand before the table', async () => {
+  const lake = catalog([...changes('orders'), ...changes('crm__orders')]);
+  const { tables } = await lake.read(['public.orders', 'crm.orders', 'crm.gone']);
+  expect(tables.map(({ schema, name, stored }) => [schema, name, stored])).toEqual([
+    ['public', 'orders', { schema: 'lake', changes: 'orders__changes' }],
+    ['crm', 'orders', { schema: 'lake', changes: 'crm__orders__changes' }],
+  ]);
+});
+
+test("a column is of the family that BigQuery has for it, the lake's own among them", async () => {
+  const lake = catalog([
+    't__changes.at TIMESTAMP',
+    't__changes.local DATETIME',
+    't__changes.tags JSON',
+    't__changes._cdc_seq STRING',
+    't__changes._cdc_unchanged ARRAY<STRING>',
+    '_tributary_watermarks.committed_at TIMESTAMP',
+  ]);
+  const { tables, watermarks } = await lake.read(['public.t']);
+  expect(tables[0]?.columns.map(({ name, family }) => [name, family])).toEqual([
+    ['at', 'timestamptz'],
+    ['local', 'timestamp'],
+    ['tags', 'json'],
+  ]);
+  expect(tables[0]?.meta).toEqual({ _cdc_seq: 'text', _cdc_unchanged: 'array' });
+  expect(watermarks).toEqual({ schema: 'lake', columns: { committed_at: 'timestamptz' } });
+});
+
+test('a dataset that no sink has opened has nothing, and is asked for nothing more', async () => {
+  const asked: string[] = [];
+  expect(await catalog([], asked).read(['public.t'])).toEqual({ tables: [], watermarks: null });
+  expect(asked).toHaveLength(1);
+});
+
+test.each([
+  ["the machine's own credentials", {}, { method: 'oauth' }],
+  [
+    "a service account's key",
+    { credentialsFile: '/run/secrets/key.json' },
+    { method: 'service-account', keyfile: '/run/secrets/key.json' },
+  ],
+  [
+    'an emulator, without credentials',
+    { endpoint: 'http://127.0.0.1:9050' },
+    { method: 'oauth-secrets', token: 'none', api_endpoint: 'http://127.0.0.1:9050' },
+  ],
+])('dbt reaches it with %s', (_name, given, expected) => {
+  const lake = bigqueryLake({ ...place, location: 'EU', query: async () => [], ...given });
+  expect(lake.profile('analytics')).toMatchObject({
+    type: 'bigquery',
+    project: 'shop',
+    dataset: 'analytics',
+    location: 'EU',
+    ...expected,
+  });
+});

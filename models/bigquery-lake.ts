@@ -1,0 +1,152 @@
+import {
+  type ChangesTable,
+  changesSuffix,
+  exactsOf,
+  familiesOf,
+  hasExacts,
+  type Lake,
+  type LakeNotes,
+  lakeTable,
+  type ModelsLake,
+  type Query,
+  schemaNote,
+  typedColumn,
+} from './lake.ts';
+
+const threads = 8;
+/** Of one query; BigQuery's own limit is six hours, in which a model that went wrong costs a lot. */
+const queryTimeoutSeconds = 1800;
+
+export interface BigQueryLakeOptions {
+  readonly project: string;
+  /** Where the sink puts everything; the models' datasets are beside it. */
+  readonly dataset: string;
+  /** "EU", "us-central1"; BigQuery decides when left out. */
+  readonly location?: string | undefined;
+  /** Another address than the service's own: an emulator, which asks for no credentials. */
+  readonly endpoint?: string | undefined;
+  /** A service account's key; the machine's own credentials when left out. */
+  readonly credentialsFile?: string | undefined;
+  /** Runs SQL in the project. */
+  readonly query: Query;
+}
+
+/** A BigQuery lake: all tables in one dataset, those of schema `public` as `T`, others as `schema__T`. */
+export function bigqueryLake(options: BigQueryLakeOptions): ModelsLake {
+  const { project, location } = options;
+  return {
+    engine: 'bigquery',
+    read: (sources) => readLake(options, sources),
+    async readRowCounts(schemas) {
+      const counted = await Promise.all(schemas.map((dataset) => readCounts(options, dataset)));
+      return new Map(counted.flat());
+    },
+    profile: (schema) => ({
+      type: 'bigquery',
+      project,
+      dataset: schema,
+      threads,
+      priority: 'interactive',
+      job_execution_timeout_seconds: queryTimeoutSeconds,
+      ...(location === undefined ? {} : { location }),
+      ...credentials(options),
+    }),
+  };
+}
+
+function credentials({ endpoint, credentialsFile }: BigQueryLakeOptions) {
+  const at = endpoint === undefined ? {} : { api_endpoint: endpoint };
+  if (credentialsFile !== undefined) {
+    return { method: 'service-account', keyfile: credentialsFile, ...at };
+  }
+  return endpoint === undefined
+    ? { method: 'oauth' }
+    : { method: 'oauth-secrets', token: 'none', job_retries: 0, ...at };
+}
+
+/** Counting whole tables reads no bytes. */
+async function readCounts({ project, query }: BigQueryLakeOptions, dataset: string) {
+  const home = `${quoted(project)}.${quoted(dataset)}`;
+  const tables = await query(/* sql */ `
+    select table_name from ${home}.INFORMATION_SCHEMA.TABLES where table_type = 'BASE TABLE'`);
+  if (tables.length === 0) return [];
+  const selects = tables.map(
+    ([table = '']) => `select ${quoteText(table)}, count(*) from ${home}.${quoted(table)}`,
+  );
+  const rows = await query(selects.join('\nunion all\n'));
+  return rows.map(([table, count]) => [`${dataset}.${table}`, Number(count)] as const);
+}
+
+/** The name of a source table's relations in the dataset, before `__changes`. */
+function storedName(source: string): string {
+  const at = source.indexOf('.');
+  const [schema, table] = [source.slice(0, at), source.slice(at + 1)];
+  return schema === 'public' ? table : `${schema}__${table}`;
+}
+
+async function readLake(
+  { project, dataset, query }: BigQueryLakeOptions,
+  sources: readonly string[],
+): Promise<Lake> {
+  const home = `${quoted(project)}.${quoted(dataset)}`;
+  const rows = await query(/* sql */ `
+    select table_name, column_name, data_type
+    from ${home}.INFORMATION_SCHEMA.COLUMNS
+    where ends_with(table_name, '${changesSuffix}') or starts_with(table_name, '_tributary_')
+    order by table_name, ordinal_position`);
+  const held = Map.groupBy(rows, ([table = '']) => table);
+  const columnsOf = (table: string) =>
+    (held.get(table) ?? []).map(([, name = '', type = '']) => typedColumn(name, type, 'bigquery'));
+  const changes = sources.flatMap((source): readonly ChangesTable[] => {
+    const stored = { schema: dataset, changes: `${storedName(source)}${changesSuffix}` };
+    const columns = columnsOf(stored.changes);
+    if (!columns.some(({ name }) => name === '_cdc_seq')) return [];
+    const at = source.indexOf('.');
+    return [{ schema: source.slice(0, at), name: source.slice(at + 1), stored, columns }];
+  });
+  const notes: LakeNotes = {
+    exacts: await readExacts(query, home, changes),
+    history: held.has('_tributary_schema_history') ? await readHistory(query, home) : [],
+  };
+  const watermarks = columnsOf('_tributary_watermarks');
+  return {
+    tables: changes.map((table) => lakeTable(table, notes)),
+    watermarks:
+      watermarks.length === 0 ? null : { schema: dataset, columns: familiesOf(watermarks) },
+  };
+}
+
+async function readExacts(
+  query: Query,
+  home: string,
+  tables: readonly ChangesTable[],
+): Promise<LakeNotes['exacts']> {
+  const selects = tables.filter(hasExacts).map(({ schema, name, stored, columns }) => {
+    const isJson = columns.some((one) => one.name === '_cdc_exact' && one.family === 'json');
+    const object = isJson
+      ? '_cdc_exact'
+      : `safe.parse_json(_cdc_exact, wide_number_mode => 'round')`;
+    return /* sql */ `select distinct ${quoteText(schema)}, ${quoteText(name)}, exact_column
+      from ${home}.${quoted(stored.changes)}, unnest(json_keys(${object}, 1)) as exact_column
+      where _cdc_exact is not null`;
+  });
+  const rows = selects.length === 0 ? [] : await query(selects.join('\nunion all\n'));
+  return exactsOf(rows.map(([schema = '', table = '', key = '']) => [schema, table, keyName(key)]));
+}
+
+/** JSON_KEYS puts names that are no plain words in double quotes, as in a path. */
+function keyName(key: string): string {
+  return key.startsWith('"') ? (JSON.parse(key) as string) : key;
+}
+
+/** What the lake noted of its tables' shapes, oldest first. */
+async function readHistory(query: Query, home: string): Promise<LakeNotes['history']> {
+  const rows = await query(/* sql */ `
+    select schema_name, table_name, layout, format_timestamp('%F %H:%M:%E6S', recorded_at)
+    from ${home}._tributary_schema_history order by from_seq`);
+  return rows.map(schemaNote);
+}
+
+const quoted = (name: string): string => `\`${name}\``;
+const quoteText = (text: string): string =>
+  `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;

@@ -1,0 +1,124 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bigqueryLake } from '../../models/bigquery-lake.ts';
+import {
+  type BuildModelsOptions,
+  type BuildReport,
+  buildModels,
+  requireGood,
+} from '../../models/build-models.ts';
+import { duckdbLake } from '../../models/duckdb-lake.ts';
+import type { ModelsLake } from '../../models/lake.ts';
+import { bigqueryRuns } from '../support/bigquery-runs.ts';
+import { textRows } from '../support/local-bigquery/rest.ts';
+import type { TestBigQuery } from '../support/test-bigquery.ts';
+import { copyLake } from './copy-lake.ts';
+import {
+  bigqueryRows,
+  type Columns,
+  duckdbRows,
+  firstDifference,
+  readColumns,
+} from './engine-rows.ts';
+import { type PlainChange, writeLake } from './lake-history.ts';
+import { randomHistory } from './random-history.ts';
+import { sampleMapping, sampleTables } from './sample.ts';
+
+const projectRoot = path.resolve(import.meta.dirname, '../..');
+const runs = await bigqueryRuns({ statements: 500, tablesPerStatement: 3 });
+const dayMs = 86_400_000;
+
+// One history on both engines: on DuckDB built once, on BigQuery in two steps, so that its incremental
+// models have rows from both.
+for (const { name, isSkipped, start } of runs) {
+  describe.skipIf(isSkipped)(`models on ${name}`, () => {
+    const { history, startAt } = randomHistory(11);
+    const { changes } = history;
+    let dir: string;
+    let server: TestBigQuery;
+    let report: BuildReport;
+    const columnsOf = new Map<string, Columns>();
+    const models = () => `${server.dataset}_models`;
+    const file = (name: string) => path.join(dir, `${name}.duckdb`);
+
+    const write = (name: string, own: readonly PlainChange[]) =>
+      writeLake(file(name), {
+        tables: sampleTables,
+        changes: own,
+        watermarkAt: own.at(-1)!.committedAt!,
+      });
+    const build = (
+      lake: ModelsLake,
+      options: Pick<BuildModelsOptions, 'schema' | 'skipTests'> = {},
+    ) =>
+      buildModels({
+        projectRoot,
+        lake,
+        mapping: sampleMapping,
+        workDir: path.join(dir, lake.engine),
+        vars: { feature_days_max: 90 },
+        ...options,
+      });
+
+    beforeAll(async () => {
+      dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-models-'));
+      server = await start();
+      const { dataset } = server;
+      const query = (sql: string) => textRows(server, sql);
+      const lake = bigqueryLake({ ...server, query });
+      const cut = startAt + 6 * dayMs;
+      const later = changes.findIndex((change) => (change.committedAt?.getTime() ?? 0) > cut);
+      await write('early', changes.slice(0, later));
+      await copyLake(file('early'), { server, dataset });
+      requireGood(await build(lake, { schema: models(), skipTests: true }));
+      await write('late', changes.slice(later));
+      await copyLake(file('late'), { server, dataset });
+      report = await build(lake, { schema: models() });
+      for (const part of ['', '_intermediate', '_staging']) {
+        columnsOf.set(part, await readColumns({ server, dataset: `${models()}${part}` }));
+      }
+      await write('whole', changes);
+      requireGood(await build(duckdbLake(file('whole'))));
+    });
+    afterAll(async () => {
+      await server?.[Symbol.asyncDispose]();
+      await rm(dir, { recursive: true, force: true });
+    });
+
+    test('every model and test is good, and tables tell their rows', () => {
+      requireGood(report);
+      expect(report.isGood).toBe(true);
+      expect(report.models.find((model) => model.name === 'dim_masters')?.rows).toBe(16);
+      expect(report.tests.length).toBeGreaterThan(40);
+      expect(report.missingTables).toEqual([]);
+    });
+
+    test.each([
+      ['', 'bridge_event_masters', 300],
+      ['', 'dim_lineage_nodes', 300],
+      ['', 'dim_masters', 16],
+      ['', 'dim_masters_history', 16],
+      ['', 'fct_entity_changes', 50],
+      ['', 'fct_events', 200],
+      ['', 'fct_lineage_edges', 300],
+      ['', 'fct_master_timeline', 500],
+      ['', 'feat_master_activity_daily', 200],
+      ['_intermediate', 'int_activity__day_tiles', 300],
+      ['_intermediate', 'int_event_masters__resolved', 300],
+      ['_intermediate', 'int_events__parsed', 300],
+      ['_intermediate', 'int_lookups__mastered', 30],
+      ['_intermediate', 'int_row_changes__owned', 50],
+      ['_staging', 'stg_tributary__references', 100],
+      ['_staging', 'stg_nexus__event', 200],
+    ])("analytics%s.%s equals DuckDB's, cell by cell", async (part, table, rowsMin) => {
+      const target = { server, dataset: `${models()}${part}` };
+      const columns = columnsOf.get(part)!.get(table)!;
+      const rows = await bigqueryRows(target, table, columns);
+      expect(rows.length).toBeGreaterThanOrEqual(rowsMin);
+      const expected = await duckdbRows(file('whole'), `analytics${part}.${table}`, columns);
+      expect(firstDifference(rows, expected)).toBeNull();
+    });
+  });
+}
