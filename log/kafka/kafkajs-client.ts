@@ -1,5 +1,5 @@
 import { assert } from '../../runtime/assert.ts';
-import type { LogRecord, RecordHeader, StoredRecord } from '../log.ts';
+import type { RecordHeader, StoredRecord } from '../log.ts';
 import { agreeOnVersions, apiKeys, type ApiName, type SpokenVersions } from './api-versions.ts';
 import type { BrokerAddress, BrokerLink, ClientOptions, FetchRequest } from './client.ts';
 import type { KafkaClient, NewTopic, PartitionRange, ProduceRequest } from './client.ts';
@@ -7,10 +7,10 @@ import type { SaslSettings } from './client.ts';
 import type { TopicPartition } from '../log.ts';
 import { fetchedEnd } from './fetched-end.ts';
 import * as parts from './kafkajs-parts.ts';
+import { encodeProduce } from './produce-request.ts';
 
 const latest = '-1';
 const earliest = '-2';
-const acksOfAll = -1;
 const topicResource = 2;
 const readUncommitted = 0;
 
@@ -128,23 +128,10 @@ class KafkajsLink implements BrokerLink {
     return { errorCode, id: BigInt(producerId), epoch: producerEpoch };
   }
 
-  async produce({ identity, batches, timeoutMs }: ProduceRequest) {
-    const answer = await this.#ask<parts.ProduceAnswer>('Produce', {
-      acks: acksOfAll,
-      timeout: timeoutMs,
-      compression: 0,
-      transactionalId: null,
-      producerId: String(identity.id),
-      producerEpoch: identity.epoch,
-      topicData: byTopic(batches).map(([topic, list]) => ({
-        topic,
-        partitions: list.map(({ partition, firstSequence, records }) => ({
-          partition,
-          firstSequence,
-          messages: records.map(messageOf),
-        })),
-      })),
-    });
+  async produce({ batches, timeoutMs }: ProduceRequest) {
+    const version = this.#versions.Produce;
+    const encode = async () => parts.encoderOf(encodeProduce(batches, { version, timeoutMs }));
+    const answer = await this.#ask<parts.ProduceAnswer>('Produce', {}, { encode });
     return answer.topics.flatMap(({ topicName, partitions }) =>
       partitions.map(({ partition, errorCode, baseOffset }) => ({
         topic: topicName,
@@ -171,7 +158,7 @@ class KafkajsLink implements BrokerLink {
       ],
       rackId: '',
     };
-    const answer = await this.#ask<parts.FetchAnswer>('Fetch', request, onAnswer);
+    const answer = await this.#ask<parts.FetchAnswer>('Fetch', request, { onAnswer });
     const found = answer.responses[0]?.partitions[0];
     // A broker that throttles us answers for no partition.
     if (found === undefined) return { errorCode: 0, nextOffset, records: [] };
@@ -251,42 +238,30 @@ class KafkajsLink implements BrokerLink {
     );
   }
 
-  async #ask<T>(name: ApiName, request: object, onAnswer?: (bytes: Buffer) => void): Promise<T> {
+  async #ask<T>(name: ApiName, request: object, hooks: Hooks = {}): Promise<T> {
     const protocol = parts.requests[name].protocol({ version: this.#versions[name] })(request);
+    const { encode = protocol.request.encode, onAnswer } = hooks;
     const decode = (bytes: Buffer) => {
       onAnswer?.(bytes);
       return protocol.response.decode(bytes);
     };
     // Its own `parse` throws away all partitions but the first that failed.
     const response = { decode, parse: async (answer: unknown) => answer };
-    return (await this.#pool.send({ ...protocol, response, logResponseError: false })) as T;
+    const sent = { ...protocol.request, encode };
+    return (await this.#pool.send({ request: sent, response, logResponseError: false })) as T;
   }
+}
+
+interface Hooks {
+  /** Instead of the library's own, which encodes records one by one. */
+  readonly encode?: () => Promise<parts.Encoder>;
+  readonly onAnswer?: (bytes: Buffer) => void;
 }
 
 const placeKey = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`;
 
 function byTopic<T extends TopicPartition>(places: readonly T[]): [string, T[]][] {
   return [...Map.groupBy(places, ({ topic }) => topic)];
-}
-
-function messageOf({ key, value, headers, timestampMs }: LogRecord): parts.Message {
-  // Text, because kafkajs takes the number 0 for a missing timestamp.
-  return { key, value, timestamp: String(timestampMs), headers: headersOf(headers) };
-}
-
-/** kafkajs takes headers as an object, which cannot hold every list of headers in its order. */
-function headersOf(headers: readonly RecordHeader[]): Record<string, Buffer | Buffer[]> {
-  const found: Record<string, Buffer | Buffer[]> = {};
-  let before: string | undefined;
-  for (const [name, value] of headers) {
-    const known = Object.hasOwn(found, name) ? found[name] : undefined;
-    const canHold = !/^\d+$/.test(name) && (known === undefined || before === name);
-    assert(canHold, `the client kafkajs keeps the order of the headers (${name})`);
-    if (known === undefined) found[name] = value;
-    else found[name] = Array.isArray(known) ? [...known, value] : [known, value];
-    before = name;
-  }
-  return found;
 }
 
 function storedOf({ offset, key, value, timestamp, headers }: parts.FetchedMessage): StoredRecord {

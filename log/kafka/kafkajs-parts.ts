@@ -16,7 +16,7 @@ interface Connection {
 }
 
 interface Protocol {
-  readonly request: unknown;
+  readonly request: { readonly encode: () => Promise<Encoder> };
   readonly response: {
     readonly decode: (bytes: Buffer) => Promise<unknown>;
     readonly parse: (answer: unknown) => Promise<unknown>;
@@ -40,11 +40,10 @@ interface QueueParts {
   checkPendingRequests(): void;
 }
 
-export interface Message {
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly timestamp: string;
-  readonly headers: Readonly<Record<string, Buffer | Buffer[]>>;
+/** Bytes of a request, up to `offset`. */
+export interface Encoder {
+  buf: Buffer;
+  offset: number;
 }
 
 export interface FetchedMessage {
@@ -146,6 +145,7 @@ const { createErrorFromCode } = load('kafkajs/src/protocol/error') as {
 const { createLogger } = load('kafkajs/src/loggers') as {
   readonly createLogger: (options: object) => unknown;
 };
+const EncoderOf = load('kafkajs/src/protocol/encoder') as new () => Encoder;
 const RequestQueue = load('kafkajs/src/network/requestQueue') as {
   readonly prototype: { scheduleCheckPendingRequests: (this: QueueParts) => void };
 };
@@ -156,6 +156,14 @@ export const silentLogger = createLogger({ level: 0, logCreator: () => () => und
 /** Throws kafkajs' error of a code other than 0. */
 export function failOn(code: number): void {
   if (code !== 0) throw createErrorFromCode(code);
+}
+
+/** A request that is encoded already. */
+export function encoderOf(bytes: readonly Buffer[]): Encoder {
+  const encoder = new EncoderOf();
+  encoder.buf = Buffer.concat(bytes);
+  encoder.offset = encoder.buf.length;
+  return encoder;
 }
 
 /** When nothing is throttled but requests wait, kafkajs looks again after this long. */
