@@ -139,19 +139,28 @@ export const socketFactory = load('kafkajs/src/network/socketFactory') as () => 
 export const { requests } = load('kafkajs/src/protocol/requests') as {
   readonly requests: Readonly<Record<ApiName, RequestParts>>;
 };
-const { createErrorFromCode } = load('kafkajs/src/protocol/error') as {
+const { createErrorFromCode, errorCodes } = load('kafkajs/src/protocol/error') as {
   readonly createErrorFromCode: (code: number) => Error;
+  readonly errorCodes: readonly { readonly code: number; readonly type: string }[];
 };
 const { createLogger } = load('kafkajs/src/loggers') as {
   readonly createLogger: (options: object) => unknown;
 };
-const EncoderOf = load('kafkajs/src/protocol/encoder') as new () => Encoder;
+const EncoderOf = load('kafkajs/src/protocol/encoder') as {
+  new (): Encoder;
+  readonly prototype: { ensureAvailable: (this: Encoder, length: number) => void };
+};
 const RequestQueue = load('kafkajs/src/network/requestQueue') as {
   readonly prototype: { scheduleCheckPendingRequests: (this: QueueParts) => void };
 };
 
 /** Nothing that kafkajs says goes to our output: its errors reach us, and are told once, in our words. */
 export const silentLogger = createLogger({ level: 0, logCreator: () => () => undefined });
+
+/** Kafka's names of its error codes. */
+export const codeNames: ReadonlyMap<number, string> = new Map(
+  errorCodes.map(({ code, type }) => [code, type]),
+);
 
 /** Throws kafkajs' error of a code other than 0. */
 export function failOn(code: number): void {
@@ -165,6 +174,15 @@ export function encoderOf(bytes: readonly Buffer[]): Encoder {
   encoder.offset = encoder.buf.length;
   return encoder;
 }
+
+// As published, it takes the next power of two, filled with zeros, for each of the two copies of a request.
+EncoderOf.prototype.ensureAvailable = function ensureAvailable(length) {
+  const wanted = this.offset + length;
+  if (wanted <= this.buf.length) return;
+  const bytes = Buffer.allocUnsafe(Math.max(wanted, 2 * this.buf.length));
+  this.buf.copy(bytes, 0, 0, this.offset);
+  this.buf = bytes;
+};
 
 /** When nothing is throttled but requests wait, kafkajs looks again after this long. */
 const pendingCheckMs = 10;

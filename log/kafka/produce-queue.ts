@@ -9,7 +9,7 @@ import { batchHeadBytes, BlockPool, RecordBatch, recordBytesMax } from './record
 /** Records of one partition go in batches near this size, larger only for a single record. */
 const batchBytesTarget = 1 << 20;
 /** All batches of one request; brokers take 100 MiB unless told otherwise (`socket.request.max.bytes`). */
-const requestBytesMax = 8 << 20;
+const requestBytesMax = 4 << 20;
 /** Sequence numbers are 31 bits and begin again at 0. */
 const sequenceLimit = 2 ** 31;
 /** Between two questions to a broker that is starting. */
