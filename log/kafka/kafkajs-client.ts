@@ -130,8 +130,9 @@ class KafkajsLink implements BrokerLink {
 
   async produce({ batches, timeoutMs }: ProduceRequest) {
     const version = this.#versions.Produce;
-    const encode = async () => parts.encoderOf(encodeProduce(batches, { version, timeoutMs }));
-    const answer = await this.#ask<parts.ProduceAnswer>('Produce', {}, { encode });
+    const body = encodeProduce(batches, { version, timeoutMs });
+    const protocol = parts.requests.Produce.protocol({ version })({});
+    const answer = await parts.sendEncoded<parts.ProduceAnswer>(this.#pool, protocol, body);
     return answer.topics.flatMap(({ topicName, partitions }) =>
       partitions.map(({ partition, errorCode, baseOffset }) => ({
         topic: topicName,
@@ -158,7 +159,7 @@ class KafkajsLink implements BrokerLink {
       ],
       rackId: '',
     };
-    const answer = await this.#ask<parts.FetchAnswer>('Fetch', request, { onAnswer });
+    const answer = await this.#ask<parts.FetchAnswer>('Fetch', request, onAnswer);
     const found = answer.responses[0]?.partitions[0];
     // A broker that throttles us answers for no partition.
     if (found === undefined) return { errorCode: 0, nextOffset, records: [] };
@@ -238,24 +239,16 @@ class KafkajsLink implements BrokerLink {
     );
   }
 
-  async #ask<T>(name: ApiName, request: object, hooks: Hooks = {}): Promise<T> {
+  async #ask<T>(name: ApiName, request: object, onAnswer?: (bytes: Buffer) => void): Promise<T> {
     const protocol = parts.requests[name].protocol({ version: this.#versions[name] })(request);
-    const { encode = protocol.request.encode, onAnswer } = hooks;
     const decode = (bytes: Buffer) => {
       onAnswer?.(bytes);
       return protocol.response.decode(bytes);
     };
     // Its own `parse` throws away all partitions but the first that failed.
     const response = { decode, parse: async (answer: unknown) => answer };
-    const sent = { ...protocol.request, encode };
-    return (await this.#pool.send({ request: sent, response, logResponseError: false })) as T;
+    return (await this.#pool.send({ ...protocol, response, logResponseError: false })) as T;
   }
-}
-
-interface Hooks {
-  /** Instead of the library's own, which encodes records one by one. */
-  readonly encode?: () => Promise<parts.Encoder>;
-  readonly onAnswer?: (bytes: Buffer) => void;
 }
 
 const placeKey = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`;
