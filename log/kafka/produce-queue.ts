@@ -4,7 +4,13 @@ import type { LogRecord, PartitionBatch, PartitionEnd, TopicPartition } from '..
 import type { BrokerAddress, EncodedBatch, ProducedBatch, ProducerIdentity } from './client.ts';
 import type { Cluster } from './cluster.ts';
 import { addressText, answeredError, errorCodes, isStarting, tooLargeError } from './errors.ts';
-import { batchHeadBytes, BlockPool, RecordBatch, recordBytesMax } from './record-batch.ts';
+import {
+  batchHeadBytes,
+  BlockPool,
+  HeaderNames,
+  RecordBatch,
+  recordBytesMax,
+} from './record-batch.ts';
 
 /** Records of one partition go in batches near this size, larger only for a single record. */
 const batchBytesTarget = 1 << 20;
@@ -70,6 +76,7 @@ export class ProduceQueue {
   readonly #batchRoom: number;
   readonly #partitions = new Map<string, PartitionState>();
   readonly #pool = new BlockPool();
+  readonly #names = new HeaderNames();
   /** In order; the last one still takes what fits. */
   #queue: Load[] = [];
   /** Under way: it fails with the queue. */
@@ -143,7 +150,7 @@ export class ProduceQueue {
     const found: { readonly records: readonly LogRecord[]; readonly bytes: number }[] = [];
     let [first, bytes] = [0, 0];
     for (const [index, record] of records.entries()) {
-      const size = recordBytesMax(record);
+      const size = recordBytesMax(record, this.#names);
       if (size + batchHeadBytes > messageBytesMax) {
         throw tooLargeError(topic, size + batchHeadBytes, messageBytesMax);
       }
@@ -168,10 +175,16 @@ export class ProduceQueue {
     }
     let group = load.groups.get(key);
     if (group === undefined) {
-      group = { topic, partition, batch: new RecordBatch(this.#pool), shares: [], bytes: 0 };
+      group = {
+        topic,
+        partition,
+        batch: new RecordBatch(this.#pool, this.#names),
+        shares: [],
+        bytes: 0,
+      };
       load.groups.set(key, group);
     }
-    for (const record of records) group.batch.add(record, recordBytesMax(record));
+    for (const record of records) group.batch.add(record);
     group.shares.push({ append, count: records.length });
     group.bytes += bytes;
     load.bytes += bytes;

@@ -18,6 +18,8 @@ const absent = 1;
 /** Length, attributes, deltas and the lengths of key, value and headers at their longest. */
 const recordOverheadBytes = 36;
 const headerOverheadBytes = 10;
+/** Of the length before a record. */
+const lengthBytesMax = 5;
 /** 35,000 years: differences of two timestamps stay exact as doubles. */
 const timestampMsMax = 2 ** 50;
 
@@ -29,11 +31,28 @@ const blockBytes = 128 << 10;
 /** Blocks that wait to be used again. */
 const freeBlocksMax = 128;
 
+/** More names of headers than this, and the oldest are forgotten. */
+const namesMax = 1_000;
+
+/** Names of headers as bytes: the same few for every record. */
+export class HeaderNames {
+  readonly #known = new Map<string, Buffer>();
+
+  bytesOf(name: string): Buffer {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    if (this.#known.size >= namesMax) this.#known.clear();
+    const bytes = Buffer.from(name);
+    this.#known.set(name, bytes);
+    return bytes;
+  }
+}
+
 /** An upper bound of what a record takes in a batch. */
-export function recordBytesMax({ key, value, headers }: LogRecord): number {
+export function recordBytesMax({ key, value, headers }: LogRecord, names: HeaderNames): number {
   let bytes = recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0);
   for (const [name, content] of headers) {
-    bytes += headerOverheadBytes + Buffer.byteLength(name) + content.length;
+    bytes += headerOverheadBytes + names.bytesOf(name).length + content.length;
   }
   return bytes;
 }
@@ -62,27 +81,26 @@ export class BlockPool {
  */
 export class RecordBatch {
   readonly #pool: BlockPool;
+  readonly #names: HeaderNames;
   readonly #full: { readonly block: Buffer; readonly end: number }[] = [];
-  readonly #names = new Map<string, Buffer>();
   #block: Buffer = Buffer.alloc(0);
   #at = 0;
   #count = 0;
   #firstTimestampMs = 0;
   #lastTimestampMs = 0;
 
-  constructor(pool: BlockPool) {
+  constructor(pool: BlockPool, names: HeaderNames) {
     this.#pool = pool;
+    this.#names = names;
   }
 
   get count(): number {
     return this.#count;
   }
 
-  /** `bytesMax`: what `recordBytesMax` says of the record. */
-  add(record: LogRecord, bytesMax: number): void {
+  add(record: LogRecord): void {
     const { key, value, headers, timestampMs } = record;
     assert(isTimestamp(timestampMs), 'a timestamp is a whole number of ms within 2^50');
-    if (this.#at + bytesMax > this.#block.length) this.#nextBlock(bytesMax);
     if (this.#count === 0) this.#firstTimestampMs = this.#lastTimestampMs = timestampMs;
     this.#lastTimestampMs = Math.max(this.#lastTimestampMs, timestampMs);
     const timestampDelta = zigzag(timestampMs - this.#firstTimestampMs);
@@ -91,8 +109,10 @@ export class RecordBatch {
     let length = 1 + varintBytes(timestampDelta) + varintBytes(offsetDelta);
     length += optionalBytes(key) + optionalBytes(value) + varintBytes(zigzag(headers.length));
     for (const [name, content] of headers) {
-      length += optionalBytes(this.#nameOf(name)) + optionalBytes(content);
+      length += optionalBytes(this.#names.bytesOf(name)) + optionalBytes(content);
     }
+    const room = length + lengthBytesMax;
+    if (this.#at + room > this.#block.length) this.#nextBlock(room);
     this.#varint(zigzag(length));
     this.#byte(0);
     this.#varint(timestampDelta);
@@ -101,7 +121,7 @@ export class RecordBatch {
     this.#optional(value);
     this.#varint(zigzag(headers.length));
     for (const [name, content] of headers) {
-      this.#optional(this.#nameOf(name));
+      this.#optional(this.#names.bytesOf(name));
       this.#optional(content);
     }
   }
@@ -146,14 +166,6 @@ export class RecordBatch {
     if (this.#block.length > 0) this.#full.push({ block: this.#block, end: this.#at });
     this.#block = this.#pool.take(bytesMin);
     this.#at = 0;
-  }
-
-  #nameOf(name: string): Buffer {
-    const known = this.#names.get(name);
-    if (known !== undefined) return known;
-    const bytes = Buffer.from(name);
-    this.#names.set(name, bytes);
-    return bytes;
   }
 
   #byte(value: number): void {
