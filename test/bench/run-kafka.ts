@@ -65,7 +65,7 @@ try {
   const ours = isWanted('capture') ? await benchKafkaCapture(rows, turns) : null;
   const variants = debeziumVariants.filter((name) => isWanted('debezium') || isWanted(name));
   const theirs = variants.length === 0 ? [] : await benchDebezium(debeziumRows, variants);
-  if (ours !== null && theirs.length > 0) compare(ours.own, theirs);
+  if (ours !== null && theirs.length > 0) compare(ours, theirs);
   if (isWanted('latency')) await benchKafkaLatency();
 } finally {
   remove();
