@@ -20,6 +20,8 @@ interface Connection {
   };
   isAuthenticated(): boolean;
   authenticate(): Promise<void>;
+  /** Throws kafkajs' error. */
+  failIfNotConnected(): void;
   nextCorrelationId(): number;
   rejectRequests(error: Error): void;
   disconnect(): Promise<unknown>;
@@ -196,6 +198,7 @@ export async function sendEncoded<T>(
 ): Promise<T> {
   const connection = await pool.getConnectionByRequest(protocol);
   if (!connection.isAuthenticated()) await connection.authenticate();
+  connection.failIfNotConnected();
   const { socket, requestQueue } = connection;
   const correlationId = connection.nextCorrelationId();
   const parts = [
