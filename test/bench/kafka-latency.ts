@@ -21,8 +21,8 @@ type System = (typeof systems)[number];
 const seconds = 10;
 const transactionsPerSecond = 100;
 const pollMs = 20;
-/** Every change must be readable by then, or it is stuck. */
-const arriveMsMax = 60_000;
+/** Every change must be readable by then, or it is stuck; Debezium falls far behind on a slow machine. */
+const arriveMsMax = 300_000;
 
 /**
  * Commit to readable in Kafka, at each of the rates, ours beside Debezium's. The clock of one process times
@@ -42,7 +42,9 @@ async function measureSystem(servers: BenchServers, system: System, rate: number
   const name = `latency_${rate}_${system.replace('-', '_')}`;
   await using running = await startSystem(servers, system, name);
   const { brokers } = servers.kafka;
-  const log = await openKafkaLog({ config: kafkaConfig({ brokers, prefix: name }) });
+  // kafkajs does not read lz4, with which the tuned Debezium compresses.
+  const config = kafkaConfig({ brokers, prefix: name, client: 'platformatic' });
+  const log = await openKafkaLog({ config, readOnly: true });
   try {
     const run = { url: running.url, topic: `${name}.public.service_event`, rate };
     reportLatencies(system, rate, await Promise.race([measure(log, run), running.broken]));
@@ -122,11 +124,15 @@ async function measure(log: Log, { url, topic, rate }: Run): Promise<Latencies> 
       }
     }
   });
+  const reading = Promise.all(readers);
+  reading.catch(() => done.abort());
   const behindMs = await write(client.pg, { perTransaction, committedAt });
   const deadline = performance.now() + arriveMsMax;
-  while (latencies.length < total && performance.now() < deadline) await pause(pollMs);
+  while (latencies.length < total && performance.now() < deadline && !done.signal.aborted) {
+    await pause(pollMs);
+  }
   done.abort();
-  await Promise.all(readers);
+  await reading;
   if (latencies.length !== total)
     throw new Error(`${latencies.length} of ${total} changes were readable`);
   // The first second is that of a cold process.
