@@ -3,7 +3,12 @@ import { assert } from '../runtime/assert.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { headerSeq } from '../schemas/control.ts';
 import { formatLsn, type Lsn } from '../schemas/lsn.ts';
-import { cutAfter, formatPosition, type PositionText } from '../schemas/position.ts';
+import {
+  cutAfter,
+  formatPosition,
+  positionPrefixLength,
+  type PositionText,
+} from '../schemas/position.ts';
 import { tableName } from '../schemas/table-schema.ts';
 import type { Pending, RowMessage, TransactionConsumer, TransactionStart } from './assemble.ts';
 import type { Batcher, PartitionBuffer } from './batcher.ts';
@@ -140,7 +145,7 @@ export class ChangeWriter implements TransactionConsumer {
   #open(transaction: TransactionFrame): OpenFrame {
     const { generation, tails } = this.#options;
     const position = { generation, commitLsn: transaction.commitLsn, ordinal: 0, part: 0 } as const;
-    const seqPrefix = formatPosition(position).slice(0, seqPrefixLength);
+    const seqPrefix = formatPosition(position).slice(0, positionPrefixLength);
     const mayBeHeld = tails.reaches(seqPrefix);
     const xid = transaction.xid ?? 0;
     const frame = { transaction, seqPrefix, xid, mayBeHeld, isTold: false };
@@ -200,7 +205,8 @@ export class ChangeWriter implements TransactionConsumer {
     return {
       transaction: frame.transaction,
       lsn,
-      seq: seqOf(frame.seqPrefix, this.#ordinal),
+      seqPrefix: frame.seqPrefix,
+      ordinal: this.#ordinal,
       capturedAtUs: this.#nowUs,
       block: null,
     };
@@ -335,7 +341,7 @@ function transcode(
     }
   } catch (error) {
     if (!(error instanceof PipelineError)) throw error;
-    const where = `${tableName(table)} at LSN ${formatLsn(frame.lsn)} (position ${frame.seq})`;
+    const where = `${tableName(table)} at LSN ${formatLsn(frame.lsn)} (position ${seqOf(frame.seqPrefix, frame.ordinal)})`;
     throw new PipelineError(error.kind, `${error.message}, in ${where}`, {
       hint: error.hint,
       context: error.context,
@@ -343,9 +349,6 @@ function transcode(
     });
   }
 }
-
-/** "0001/00000000016B3748/" */
-const seqPrefixLength = 22;
 
 function seqOf(seqPrefix: string, ordinal: number): PositionText {
   return `${seqPrefix}${ordinal.toString(16).toUpperCase().padStart(8, '0')}/0`;

@@ -91,9 +91,9 @@ export interface CaptureLimits {
 }
 
 export const captureLimitDefaults: CaptureLimits = {
-  batchBytesMax: 2 << 20,
+  batchBytesMax: 512 << 10,
   batchAgeMs: 20,
-  inFlightBytesMax: 24 << 20,
+  inFlightBytesMax: 8 << 20,
   watermarkIntervalMs: 150,
   idleIntervalMs: 2000,
   watermarkBytes: 32 << 20,

@@ -36,9 +36,9 @@ describe('a good file', () => {
         "capture": {
           "batch": {
             "age": 20,
-            "size": 2097152,
+            "size": 524288,
           },
-          "pending": 25165824,
+          "pending": 8388608,
           "spool": "/srv/shop/data/spool",
           "transaction_topic": false,
           "watermark": {

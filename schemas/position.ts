@@ -22,6 +22,9 @@ export type PositionText = string;
 
 export const positionTextLength = 32;
 
+/** Of it, what comes before the ordinal: the same for every change of a transaction. */
+export const positionPrefixLength = 22;
+
 /** The text below every real position: what a new sink has applied. */
 export const positionZero: PositionText = '0000/0000000000000000/00000000/0';
 

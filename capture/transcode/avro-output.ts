@@ -11,6 +11,10 @@ const blockBytes = 256 * 1024;
 /** Below this a byte loop beats the call into the engine's own copy. */
 const loopBytesMax = 32;
 
+const hexDigits = 8;
+const digitZero = 0x30;
+const letterA = 0x41;
+
 const twoTo32 = 4_294_967_296;
 
 /**
@@ -124,6 +128,18 @@ export class AvroOutput {
     let position = this.position;
     for (let at = 0; at < text.length; at += 1) target[position++] = text.charCodeAt(at);
     this.position = position;
+  }
+
+  /** Eight upper-case hexadecimal digits of an unsigned 32-bit integer. */
+  writeHex(value: number): void {
+    const end = this.position + hexDigits;
+    let rest = value;
+    for (let at = end - 1; at >= this.position; at -= 1) {
+      const digit = rest & 0xf;
+      this.bytes[at] = digit + (digit < 10 ? digitZero : letterA - 10);
+      rest >>>= 4;
+    }
+    this.position = end;
   }
 
   #copy(source: Buffer, start: number, end: number): void {

@@ -6,7 +6,7 @@ import {
   headerSeq,
   headerUnchanged,
 } from '../../schemas/control.ts';
-import type { Part } from '../../schemas/position.ts';
+import { type Part, positionTextLength } from '../../schemas/position.ts';
 import { tableName } from '../../schemas/table-schema.ts';
 import type { TupleBytes } from '../pgoutput/message.ts';
 import { AvroOutput } from './avro-output.ts';
@@ -30,6 +30,9 @@ const noRow = 0;
 const hasRow = 2;
 
 const frameBytes = 5;
+
+const slash = 0x2f;
+const zero = 0x30;
 
 type BeforeImage = { readonly kind: 'key' | 'full'; readonly tuple: TupleBytes };
 
@@ -67,6 +70,9 @@ class TableTranscoder implements Transcoder {
   readonly #before: TupleSpans;
   readonly #sources: Sources;
   readonly #remainder: Remainder = { unchanged: null, exact: null };
+  /** Of the last position, as text and as bytes. */
+  #seqPrefix = '';
+  #seqHead: Buffer = Buffer.alloc(0);
   readonly #remainderBefore: Remainder = { unchanged: null, exact: null };
 
   constructor(options: TranscoderOptions) {
@@ -216,12 +222,19 @@ class TableTranscoder implements Transcoder {
     return this.#key === null ? null : this.#key.encode(this.#output, image, before);
   }
 
-  #seq(frame: ChangeFrame, part: Part): RecordHeader {
+  /** The position's text, written without a string in between: this runs for every record. */
+  #seq({ seqPrefix, ordinal }: ChangeFrame, part: Part): RecordHeader {
+    if (seqPrefix !== this.#seqPrefix) {
+      this.#seqPrefix = seqPrefix;
+      this.#seqHead = Buffer.from(seqPrefix);
+    }
     const output = this.#output;
     output.begin();
-    output.reserve(frame.seq.length);
-    output.writeAscii(frame.seq);
-    output.bytes[output.position - 1] = 0x30 + part;
+    output.reserve(positionTextLength);
+    output.writeBuffer(this.#seqHead);
+    output.writeHex(ordinal);
+    output.writeByte(slash);
+    output.writeByte(zero + part);
     return [headerSeq, output.take()];
   }
 }

@@ -20,7 +20,8 @@ const frame: ChangeFrame = {
     origin: null,
   },
   lsn: 1n,
-  seq: '0001/0000000000000001/00000001/0',
+  seqPrefix: '0001/0000000000000001/',
+  ordinal: 1,
   capturedAtUs: 0n,
   block: null,
 };

@@ -81,7 +81,8 @@ const frameOf = (transaction: Partial<TransactionFrame> = {}): ChangeFrame => ({
     ...transaction,
   },
   lsn: 60_658_024n,
-  seq: '0001/00000000039D8CA8/0000002A/0',
+  seqPrefix: '0001/00000000039D8CA8/',
+  ordinal: 0x2a,
   capturedAtUs: 1_795_458_106_657_491n,
   block: null,
 });
@@ -170,7 +171,9 @@ describe('records of any table', () => {
           frameOf(),
           tupleOf(columns.map(({ value }) => value?.text ?? null)),
         );
-        expect(record?.headers).toEqual([['tributary.seq', Buffer.from(frameOf().seq)]]);
+        expect(record?.headers).toEqual([
+          ['tributary.seq', Buffer.from('0001/00000000039D8CA8/0000002A/0')],
+        ]);
         expect(plain(type.fromBuffer(record!.value!.subarray(5)))).toEqual(plain(expected));
         expect(record?.value?.toString('hex')).toBe(
           framed(valueSchemaId, type.toBuffer(expected)).toString('hex'),

@@ -1,6 +1,5 @@
 import type { LogRecord } from '../../log/log.ts';
 import type { Lsn } from '../../schemas/lsn.ts';
-import type { PositionText } from '../../schemas/position.ts';
 import type { TableSchema } from '../../schemas/table-schema.ts';
 import type { TupleBytes } from '../pgoutput/message.ts';
 
@@ -35,8 +34,9 @@ export interface ChangeFrame {
   readonly transaction: TransactionFrame;
   /** WAL position of this change (`source.lsn`). */
   readonly lsn: Lsn;
-  /** Position text of part 0; the transcoder sets the part itself. */
-  readonly seq: PositionText;
+  /** The position: its text up to the ordinal, the same for every change of a transaction, and the ordinal. */
+  readonly seqPrefix: string;
+  readonly ordinal: number;
   /** Capture's clock: microseconds since 1970. */
   readonly capturedAtUs: bigint;
   /** With transaction metadata on: Debezium's `transaction` block. */

@@ -1,4 +1,4 @@
-import type { LogRecord, OffsetRange, PartitionOffset, StoredRecord } from '../log.ts';
+import type { OffsetRange, PartitionOffset, StoredRecord } from '../log.ts';
 import type { TopicPartition } from '../log.ts';
 
 /**
@@ -60,16 +60,16 @@ export interface ProducerIdentity {
 }
 
 export interface ProduceRequest {
-  readonly identity: ProducerIdentity;
   /** At most one a partition. */
-  readonly batches: readonly SequencedBatch[];
+  readonly batches: readonly EncodedBatch[];
   /** How long the broker may wait for the replicas. */
   readonly timeoutMs: number;
 }
 
-export interface SequencedBatch extends TopicPartition {
-  readonly firstSequence: number;
-  readonly records: readonly LogRecord[];
+/** A record batch in Kafka's format, producer identity and sequence number in it. */
+export interface EncodedBatch extends TopicPartition {
+  /** One behind the other; they change once the request has been answered. */
+  readonly bytes: readonly Buffer[];
 }
 
 export interface ProducedBatch extends TopicPartition {

@@ -1,6 +1,6 @@
-import { protocolErrorsCodesById } from '@platformatic/kafka';
 import { PipelineError, type ErrorKind } from '../../runtime/errors.ts';
 import type { BrokerAddress } from './client.ts';
+import { codeNames } from './kafkajs-parts.ts';
 
 /** Kafka's error codes that the driver acts on. https://kafka.apache.org/protocol#protocol_error_codes */
 export const errorCodes = {
@@ -120,7 +120,7 @@ const unknownMeaning = (code: number): Meaning => ({
 
 /** Kafka's name of a code. */
 export function codeName(code: number): string {
-  return (protocolErrorsCodesById as Readonly<Record<number, string>>)[code] ?? `error ${code}`;
+  return codeNames.get(code) ?? `error ${code}`;
 }
 
 /** What a broker answered → error. `doing` is like "writing to partition 1 of topic a". */

@@ -1,5 +1,5 @@
 import { assert } from '../../runtime/assert.ts';
-import type { LogRecord, RecordHeader, StoredRecord } from '../log.ts';
+import type { RecordHeader, StoredRecord } from '../log.ts';
 import { agreeOnVersions, apiKeys, type ApiName, type SpokenVersions } from './api-versions.ts';
 import type { BrokerAddress, BrokerLink, ClientOptions, FetchRequest } from './client.ts';
 import type { KafkaClient, NewTopic, PartitionRange, ProduceRequest } from './client.ts';
@@ -7,10 +7,10 @@ import type { SaslSettings } from './client.ts';
 import type { TopicPartition } from '../log.ts';
 import { fetchedEnd } from './fetched-end.ts';
 import * as parts from './kafkajs-parts.ts';
+import { encodeProduce } from './produce-request.ts';
 
 const latest = '-1';
 const earliest = '-2';
-const acksOfAll = -1;
 const topicResource = 2;
 const readUncommitted = 0;
 
@@ -128,23 +128,11 @@ class KafkajsLink implements BrokerLink {
     return { errorCode, id: BigInt(producerId), epoch: producerEpoch };
   }
 
-  async produce({ identity, batches, timeoutMs }: ProduceRequest) {
-    const answer = await this.#ask<parts.ProduceAnswer>('Produce', {
-      acks: acksOfAll,
-      timeout: timeoutMs,
-      compression: 0,
-      transactionalId: null,
-      producerId: String(identity.id),
-      producerEpoch: identity.epoch,
-      topicData: byTopic(batches).map(([topic, list]) => ({
-        topic,
-        partitions: list.map(({ partition, firstSequence, records }) => ({
-          partition,
-          firstSequence,
-          messages: records.map(messageOf),
-        })),
-      })),
-    });
+  async produce({ batches, timeoutMs }: ProduceRequest) {
+    const version = this.#versions.Produce;
+    const body = encodeProduce(batches, { version, timeoutMs });
+    const protocol = parts.requests.Produce.protocol({ version })({});
+    const answer = await parts.sendEncoded<parts.ProduceAnswer>(this.#pool, protocol, body);
     return answer.topics.flatMap(({ topicName, partitions }) =>
       partitions.map(({ partition, errorCode, baseOffset }) => ({
         topic: topicName,
@@ -267,26 +255,6 @@ const placeKey = ({ topic, partition }: TopicPartition): string => `${topic}/${p
 
 function byTopic<T extends TopicPartition>(places: readonly T[]): [string, T[]][] {
   return [...Map.groupBy(places, ({ topic }) => topic)];
-}
-
-function messageOf({ key, value, headers, timestampMs }: LogRecord): parts.Message {
-  // Text, because kafkajs takes the number 0 for a missing timestamp.
-  return { key, value, timestamp: String(timestampMs), headers: headersOf(headers) };
-}
-
-/** kafkajs takes headers as an object, which cannot hold every list of headers in its order. */
-function headersOf(headers: readonly RecordHeader[]): Record<string, Buffer | Buffer[]> {
-  const found: Record<string, Buffer | Buffer[]> = {};
-  let before: string | undefined;
-  for (const [name, value] of headers) {
-    const known = Object.hasOwn(found, name) ? found[name] : undefined;
-    const canHold = !/^\d+$/.test(name) && (known === undefined || before === name);
-    assert(canHold, `the client kafkajs keeps the order of the headers (${name})`);
-    if (known === undefined) found[name] = value;
-    else found[name] = Array.isArray(known) ? [...known, value] : [known, value];
-    before = name;
-  }
-  return found;
 }
 
 function storedOf({ offset, key, value, timestamp, headers }: parts.FetchedMessage): StoredRecord {

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
 import type { ApiName, VersionRange } from './api-versions.ts';
 
 // The inner parts of kafkajs 2.2.4 that have no types: its connections and its protocol. What is above
@@ -7,16 +8,44 @@ import type { ApiName, VersionRange } from './api-versions.ts';
 export interface Pool {
   readonly pool: readonly Connection[];
   send(protocol: Protocol & { readonly logResponseError: boolean }): Promise<unknown>;
+  getConnectionByRequest(protocol: Protocol): Promise<Connection>;
 }
 
 interface Connection {
-  readonly socket?: { destroy(): void };
+  readonly clientId: string;
+  readonly socket?: Socket;
+  readonly requestQueue: {
+    maybeThrottle(ms: number | null): void;
+    push(request: QueuedRequest): void;
+  };
+  isAuthenticated(): boolean;
+  authenticate(): Promise<void>;
+  /** Throws kafkajs' error. */
+  failIfNotConnected(): void;
+  nextCorrelationId(): number;
   rejectRequests(error: Error): void;
   disconnect(): Promise<unknown>;
 }
 
+interface QueuedRequest {
+  readonly entry: RequestKind & {
+    readonly correlationId: number;
+    readonly resolve: (answer: { readonly payload: Buffer }) => void;
+    readonly reject: (error: Error) => void;
+  };
+  readonly expectResponse: boolean;
+  readonly requestTimeout: null;
+  readonly sendRequest: () => void;
+}
+
+interface RequestKind {
+  readonly apiKey: number;
+  readonly apiName: string;
+  readonly apiVersion: number;
+}
+
 interface Protocol {
-  readonly request: unknown;
+  readonly request: RequestKind;
   readonly response: {
     readonly decode: (bytes: Buffer) => Promise<unknown>;
     readonly parse: (answer: unknown) => Promise<unknown>;
@@ -38,13 +67,6 @@ interface QueueParts {
   readonly throttledUntil: number;
   throttleCheckTimeoutId: NodeJS.Timeout | null;
   checkPendingRequests(): void;
-}
-
-export interface Message {
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly timestamp: string;
-  readonly headers: Readonly<Record<string, Buffer | Buffer[]>>;
 }
 
 export interface FetchedMessage {
@@ -140,8 +162,9 @@ export const socketFactory = load('kafkajs/src/network/socketFactory') as () => 
 export const { requests } = load('kafkajs/src/protocol/requests') as {
   readonly requests: Readonly<Record<ApiName, RequestParts>>;
 };
-const { createErrorFromCode } = load('kafkajs/src/protocol/error') as {
+const { createErrorFromCode, errorCodes } = load('kafkajs/src/protocol/error') as {
   readonly createErrorFromCode: (code: number) => Error;
+  readonly errorCodes: readonly { readonly code: number; readonly type: string }[];
 };
 const { createLogger } = load('kafkajs/src/loggers') as {
   readonly createLogger: (options: object) => unknown;
@@ -153,9 +176,72 @@ const RequestQueue = load('kafkajs/src/network/requestQueue') as {
 /** Nothing that kafkajs says goes to our output: its errors reach us, and are told once, in our words. */
 export const silentLogger = createLogger({ level: 0, logCreator: () => () => undefined });
 
+/** Kafka's names of its error codes. */
+export const codeNames: ReadonlyMap<number, string> = new Map(
+  errorCodes.map(({ code, type }) => [code, type]),
+);
+
 /** Throws kafkajs' error of a code other than 0. */
 export function failOn(code: number): void {
   if (code !== 0) throw createErrorFromCode(code);
+}
+
+/**
+ * Sends a request whose body is encoded already, and gives kafkajs' answer. Its own way copies a request three
+ * times, which for megabytes of records is most of the memory of a process. The body must not change before
+ * the answer.
+ */
+export async function sendEncoded<T>(
+  pool: Pool,
+  protocol: Protocol,
+  body: readonly Buffer[],
+): Promise<T> {
+  const connection = await pool.getConnectionByRequest(protocol);
+  if (!connection.isAuthenticated()) await connection.authenticate();
+  connection.failIfNotConnected();
+  const { socket, requestQueue } = connection;
+  const correlationId = connection.nextCorrelationId();
+  const parts = [
+    requestHead(protocol.request, { clientId: connection.clientId, correlationId }, body),
+    ...body,
+  ];
+  const { payload } = await new Promise<{ readonly payload: Buffer }>((resolve, reject) => {
+    requestQueue.push({
+      entry: { ...protocol.request, correlationId, resolve, reject },
+      expectResponse: true,
+      requestTimeout: null,
+      sendRequest: () => {
+        socket?.cork();
+        for (const part of parts) socket?.write(part);
+        socket?.uncork();
+      },
+    });
+  });
+  const answer = (await protocol.response.decode(payload)) as T & Throttling;
+  requestQueue.maybeThrottle(answer.clientSideThrottleTime ?? null);
+  return answer;
+}
+
+interface Throttling {
+  readonly clientSideThrottleTime?: number;
+}
+
+/** Length and header, version 1: key, version, number and client of the request. */
+function requestHead(
+  { apiKey, apiVersion }: RequestKind,
+  { clientId, correlationId }: { readonly clientId: string; readonly correlationId: number },
+  body: readonly Buffer[],
+): Buffer {
+  const client = Buffer.from(clientId);
+  const head = Buffer.alloc(4 + 2 + 2 + 4 + 2 + client.length);
+  const bytes = body.reduce((sum, { length }) => sum + length, head.length);
+  let at = head.writeInt32BE(bytes - 4);
+  at = head.writeInt16BE(apiKey, at);
+  at = head.writeInt16BE(apiVersion, at);
+  at = head.writeInt32BE(correlationId, at);
+  at = head.writeInt16BE(client.length, at);
+  client.copy(head, at);
+  return head;
 }
 
 /** When nothing is throttled but requests wait, kafkajs looks again after this long. */

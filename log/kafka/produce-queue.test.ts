@@ -1,3 +1,4 @@
+import { Reader, readRecordsBatch } from '@platformatic/kafka';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LogRecord, PartitionBatch } from '../log.ts';
@@ -54,7 +55,8 @@ class FakeBroker {
     await new Promise(setImmediate);
     this.#underWay -= 1;
     if (fault === 'lost request') throw new Error('reset');
-    const produced = batches.map(({ partition, firstSequence, records }, index) => {
+    const produced = batches.map(({ partition, bytes: parts }, index) => {
+      const { firstSequence, records } = readRecordsBatch(Reader.from(Buffer.concat(parts)));
       const list = this.content[partition] ?? [];
       const baseOffset = list.length;
       const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);

@@ -1,19 +1,21 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { PipelineError } from '../../runtime/errors.ts';
 import type { LogRecord, PartitionBatch, PartitionEnd, TopicPartition } from '../log.ts';
-import type { BrokerAddress, ProducedBatch, ProducerIdentity, SequencedBatch } from './client.ts';
+import type { BrokerAddress, EncodedBatch, ProducedBatch, ProducerIdentity } from './client.ts';
 import type { Cluster } from './cluster.ts';
 import { addressText, answeredError, errorCodes, isStarting, tooLargeError } from './errors.ts';
+import {
+  batchHeadBytes,
+  BlockPool,
+  HeaderNames,
+  RecordBatch,
+  recordBytesMax,
+} from './record-batch.ts';
 
 /** Records of one partition go in batches near this size, larger only for a single record. */
 const batchBytesTarget = 1 << 20;
 /** All batches of one request; brokers take 100 MiB unless told otherwise (`socket.request.max.bytes`). */
-const requestBytesMax = 8 << 20;
-/** Header of a record batch, version 2. */
-const batchOverheadBytes = 61;
-/** Lengths, deltas and attributes of a record at most, and of each of its headers. */
-const recordOverheadBytes = 36;
-const headerOverheadBytes = 10;
+const requestBytesMax = 4 << 20;
 /** Sequence numbers are 31 bits and begin again at 0. */
 const sequenceLimit = 2 ** 31;
 /** Between two questions to a broker that is starting. */
@@ -38,12 +40,18 @@ interface PendingAppend {
 interface Piece extends TopicPartition {
   readonly records: readonly LogRecord[];
   readonly bytes: number;
-  readonly append: PendingAppend;
 }
 
 /** Pieces that go as one record batch. */
 interface Group extends TopicPartition {
-  readonly pieces: Piece[];
+  readonly batch: RecordBatch;
+  readonly shares: { readonly append: PendingAppend; readonly count: number }[];
+  bytes: number;
+}
+
+/** What goes together, at most one group a partition. */
+interface Load {
+  readonly groups: Map<string, Group>;
   bytes: number;
 }
 
@@ -59,23 +67,27 @@ interface PartitionState {
  * after the first failure the queue takes nothing more, because whether the broker has those records can
  * only be learned by reading. Sequence numbers let the broker refuse what would leave a hole.
  *
- * Records are held by reference until they are durable; how many, the caller decides by waiting.
+ * Records are encoded by the call, and held as bytes until they are durable; how many, the caller decides
+ * by waiting.
  */
 export class ProduceQueue {
   readonly #options: ProduceQueueOptions;
   /** Bytes of records that one batch takes. */
   readonly #batchRoom: number;
   readonly #partitions = new Map<string, PartitionState>();
-  #queue: Piece[] = [];
-  /** Under way: they fail with the queue. */
-  #sent: Piece[] = [];
+  readonly #pool = new BlockPool();
+  readonly #names = new HeaderNames();
+  /** In order; the last one still takes what fits. */
+  #queue: Load[] = [];
+  /** Under way: it fails with the queue. */
+  #sent: Load | null = null;
   #identity: Promise<ProducerIdentity> | null = null;
   #running: Promise<void> | null = null;
   #failure: PipelineError | null = null;
 
   constructor(options: ProduceQueueOptions) {
     this.#options = options;
-    this.#batchRoom = Math.min(batchBytesTarget, options.messageBytesMax) - batchOverheadBytes;
+    this.#batchRoom = Math.min(batchBytesTarget, options.messageBytesMax) - batchHeadBytes;
   }
 
   /** Whether nothing was appended yet. */
@@ -91,10 +103,10 @@ export class ProduceQueue {
       piecesLeft: 0,
     };
     try {
-      const pieces = this.#cut(batches, append);
+      const pieces = this.#cut(batches);
       append.piecesLeft = pieces.length;
       if (pieces.length === 0) append.done.resolve([]);
-      this.#queue.push(...pieces);
+      for (const piece of pieces) this.#enqueue(piece, append);
     } catch (error) {
       this.#fail(error);
       append.done.reject(error);
@@ -119,7 +131,7 @@ export class ProduceQueue {
    * Pieces in an order in which each partition keeps its own: the first of every partition, then the
    * second, so that those of different partitions share a request.
    */
-  #cut(batches: readonly PartitionBatch[], append: PendingAppend): Piece[] {
+  #cut(batches: readonly PartitionBatch[]): Piece[] {
     const ranked: { readonly rank: number; readonly piece: Piece }[] = [];
     const ranks = new Map<string, number>();
     for (const batch of batches) {
@@ -127,7 +139,7 @@ export class ProduceQueue {
         const { topic, partition } = batch;
         const rank = ranks.get(keyOf(batch)) ?? 0;
         ranks.set(keyOf(batch), rank + 1);
-        ranked.push({ rank, piece: { topic, partition, records, bytes, append } });
+        ranked.push({ rank, piece: { topic, partition, records, bytes } });
       }
     }
     return ranked.toSorted((left, right) => left.rank - right.rank).map(({ piece }) => piece);
@@ -138,9 +150,9 @@ export class ProduceQueue {
     const found: { readonly records: readonly LogRecord[]; readonly bytes: number }[] = [];
     let [first, bytes] = [0, 0];
     for (const [index, record] of records.entries()) {
-      const size = recordBytes(record);
-      if (size + batchOverheadBytes > messageBytesMax) {
-        throw tooLargeError(topic, size + batchOverheadBytes, messageBytesMax);
+      const size = recordBytesMax(record, this.#names);
+      if (size + batchHeadBytes > messageBytesMax) {
+        throw tooLargeError(topic, size + batchHeadBytes, messageBytesMax);
       }
       if (bytes > 0 && bytes + size > this.#batchRoom) {
         found.push({ records: records.slice(first, index), bytes });
@@ -152,36 +164,54 @@ export class ProduceQueue {
     return found;
   }
 
+  /** What does not fit begins the next request: what comes after it must not overtake it. */
+  #enqueue(piece: Piece, append: PendingAppend): void {
+    const { topic, partition, records, bytes } = piece;
+    const key = keyOf(piece);
+    let load = this.#queue.at(-1);
+    if (load === undefined || !this.#fits(load, key, bytes)) {
+      load = { groups: new Map(), bytes: 0 };
+      this.#queue.push(load);
+    }
+    let group = load.groups.get(key);
+    if (group === undefined) {
+      group = {
+        topic,
+        partition,
+        batch: new RecordBatch(this.#pool, this.#names),
+        shares: [],
+        bytes: 0,
+      };
+      load.groups.set(key, group);
+    }
+    for (const record of records) group.batch.add(record);
+    group.shares.push({ append, count: records.length });
+    group.bytes += bytes;
+    load.bytes += bytes;
+  }
+
+  #fits(load: Load, key: string, bytes: number): boolean {
+    const batchBytes = load.groups.get(key)?.bytes ?? 0;
+    if (batchBytes > 0 && batchBytes + bytes > this.#batchRoom) return false;
+    return load.bytes === 0 || load.bytes + bytes <= requestBytesMax;
+  }
+
   async #run(): Promise<void> {
     try {
       // Appends of the same turn of the event loop share a request.
       await Promise.resolve();
-      while (this.#queue.length > 0 && this.#failure === null) await this.#send(this.#takeGroups());
+      for (;;) {
+        const load = this.#failure === null ? this.#queue.shift() : undefined;
+        if (load === undefined) break;
+        this.#sent = load;
+        await this.#send([...load.groups.values()]);
+        this.#sent = null;
+      }
     } catch (error) {
       this.#fail(error);
     } finally {
       this.#running = null;
     }
-  }
-
-  #takeGroups(): readonly Group[] {
-    const groups = new Map<string, Group>();
-    let [taken, total] = [0, 0];
-    for (const piece of this.#queue) {
-      const { topic, partition, bytes } = piece;
-      const group = groups.get(keyOf(piece)) ?? { topic, partition, pieces: [], bytes: 0 };
-      const isFull = group.bytes > 0 && group.bytes + bytes > this.#batchRoom;
-      // What does not fit ends the request: what comes after it must not overtake it.
-      if (isFull || (total > 0 && total + bytes > requestBytesMax)) break;
-      group.pieces.push(piece);
-      group.bytes += bytes;
-      groups.set(keyOf(piece), group);
-      taken += 1;
-      total += bytes;
-    }
-    this.#sent = this.#queue.slice(0, taken);
-    this.#queue = this.#queue.slice(taken);
-    return [...groups.values()];
   }
 
   async #send(groups: readonly Group[]): Promise<void> {
@@ -196,7 +226,8 @@ export class ProduceQueue {
     const requests = [...Map.groupBy(placed, ({ leader }) => addressText(leader)).values()];
     const answers = await Promise.allSettled(requests.map((list) => this.#produce(identity, list)));
     for (const answer of answers) if (answer.status === 'rejected') throw answer.reason;
-    this.#sent = [];
+    // Answered, so no connection still reads them.
+    for (const { batch } of groups) batch.release();
   }
 
   /** Asks until the broker has one to give; nothing has been sent yet, so this may be repeated. */
@@ -223,8 +254,7 @@ export class ProduceQueue {
     const groups = new Map(list.map(({ group }) => [keyOf(group), group]));
     const produced = await cluster.use(first.leader, (link) =>
       link.produce({
-        identity,
-        batches: [...groups.values()].map((group) => this.#batchOf(group)),
+        batches: [...groups.values()].map((group) => this.#seal(group, identity)),
         timeoutMs: Math.round(requestTimeoutMs * replicasWaitShare),
       }),
     );
@@ -240,12 +270,11 @@ export class ProduceQueue {
     }
   }
 
-  #batchOf({ topic, partition, pieces }: Group): SequencedBatch {
-    const records = pieces.flatMap((piece) => piece.records);
+  #seal({ topic, partition, batch }: Group, identity: ProducerIdentity): EncodedBatch {
     const state = this.#stateOf(keyOf({ topic, partition }));
     const firstSequence = state.nextSequence;
-    state.nextSequence = (firstSequence + records.length) % sequenceLimit;
-    return { topic, partition, firstSequence, records };
+    state.nextSequence = (firstSequence + batch.count) % sequenceLimit;
+    return { topic, partition, bytes: batch.seal(identity, firstSequence) };
   }
 
   #settle(group: Group, { topic, partition, baseOffset }: ProducedBatch): void {
@@ -258,8 +287,8 @@ export class ProduceQueue {
       );
     }
     let end = baseOffset;
-    for (const { records, append } of group.pieces) {
-      end += records.length;
+    for (const { count, append } of group.shares) {
+      end += count;
       append.ends.set(keyOf(group), { topic, partition, end });
       append.piecesLeft -= 1;
       if (append.piecesLeft === 0) append.done.resolve([...append.ends.values()]);
@@ -285,7 +314,7 @@ export class ProduceQueue {
     const { cluster, messageBytesMax } = this.#options;
     cluster.forget(batch.topic);
     if (batch.errorCode === errorCodes.messageTooLarge) {
-      const limits = `the batch has up to ${bytes + batchOverheadBytes} bytes, log.topics.message_size is ${messageBytesMax}, but max.message.bytes of the topic is less`;
+      const limits = `the batch has up to ${bytes + batchHeadBytes} bytes, log.topics.message_size is ${messageBytesMax}, but max.message.bytes of the topic is less`;
       return answeredError(batch.errorCode, doing(batch), limits);
     }
     // A broker that has just lost a partition may not know it: only the cluster knows what was deleted.
@@ -309,8 +338,12 @@ export class ProduceQueue {
       error instanceof PipelineError
         ? error
         : new PipelineError('log-unreachable', 'appending failed', { cause: error });
-    for (const { append } of [...this.#sent, ...this.#queue]) append.done.reject(this.#failure);
-    this.#sent = [];
+    for (const { groups } of [this.#sent, ...this.#queue].filter((load) => load !== null)) {
+      for (const { shares } of groups.values()) {
+        for (const { append } of shares) append.done.reject(this.#failure);
+      }
+    }
+    this.#sent = null;
     this.#queue = [];
   }
 }
@@ -319,12 +352,3 @@ const keyOf = ({ topic, partition }: TopicPartition): string => `${topic}/${part
 
 const doing = ({ topic, partition }: TopicPartition): string =>
   `writing to partition ${partition} of topic ${topic}`;
-
-/** An upper bound of what a record takes in a batch. */
-function recordBytes({ key, value, headers }: LogRecord): number {
-  let bytes = recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0);
-  for (const [name, content] of headers) {
-    bytes += headerOverheadBytes + Buffer.byteLength(name) + content.length;
-  }
-  return bytes;
-}

@@ -88,8 +88,7 @@ export const kafkaLogSchema = z.strictObject({
     default: 'debezium',
   }),
   client: choice(['auto', 'kafkajs', 'platformatic'], {
-    description:
-      'The client library; auto produces with platformatic, and consumes and administers with kafkajs.',
+    description: 'The client library; auto is kafkajs. platformatic takes 60 MB of memory more.',
     example: 'kafkajs',
     default: 'auto',
   }),

@@ -139,7 +139,7 @@ const captureSchema = z.strictObject({
       size: size({
         description: 'A batch is written to the log at this size.',
         example: '1 MiB',
-        default: '2 MiB',
+        default: '512 KiB',
         min: '16 KiB',
         max: '64 MiB',
       }),
@@ -155,7 +155,7 @@ const captureSchema = z.strictObject({
   pending: size({
     description: 'Written but not yet durable; above it reading from PostgreSQL waits.',
     example: '64 MiB',
-    default: '24 MiB',
+    default: '8 MiB',
     min: '1 MiB',
     max: '4 GiB',
   }),

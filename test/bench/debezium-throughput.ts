@@ -1,17 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { openKafkaLog } from '../../log/kafka/kafka-log.ts';
-import { startConnect } from '../peers/debezium/connect.ts';
-import { debeziumSettings } from '../peers/debezium/debezium.ts';
 import { kafkaConfig } from '../support/kafka-config.ts';
 import { startTestKafka, startTestRegistry } from '../support/kafka.ts';
 import { startTestPostgres } from '../support/postgres.ts';
-import { eventTableSql, writeBacklog } from './backlog.ts';
+import { writeBacklog } from './backlog.ts';
+import { type BenchServers, startDebezium } from './debezium-process.ts';
 import { peakMemoryMb } from './peak-memory.ts';
 import { report } from './report.ts';
 import type { ChildFigures } from './run-child.ts';
-
-type Servers = Awaited<ReturnType<typeof startServers>>;
 
 const bench = 'debezium';
 const pollMs = 20;
@@ -19,28 +16,6 @@ const pollMs = 20;
 const stuckMs = 60_000;
 /** What `getconf CLK_TCK` says on every Linux that Node runs on. */
 const ticksPerSecond = 100;
-
-const speeds = {
-  default: { jvm: ['-Xmx2g'], connector: {} },
-  tuned: {
-    jvm: ['-Xms2g', '-Xmx4g', '-XX:+UseParallelGC'],
-    connector: {
-      'max.batch.size': 20_480,
-      'max.queue.size': 81_920,
-      'poll.interval.ms': 10,
-      'producer.override.compression.type': 'lz4',
-      'producer.override.linger.ms': 5,
-      'producer.override.batch.size': 262_144,
-    },
-  },
-} as const;
-
-const converters = ['avro', 'json'] as const;
-
-/** `speed-converter`, e.g. tuned-json: each way to run Debezium. */
-export const debeziumVariants = Object.keys(speeds).flatMap((speed) =>
-  converters.map((converter) => `${speed}-${converter}`),
-);
 
 /** A backlog of `rows` events drained by Debezium in each of the variants, one after the other. */
 export async function benchDebezium(
@@ -62,7 +37,7 @@ export async function benchDebezium(
   return all;
 }
 
-async function startServers() {
+async function startServers(): Promise<BenchServers & AsyncDisposable> {
   await using resources = new AsyncDisposableStack();
   // Frozen below while the backlog is written: the server must not give it up.
   const postgres = resources.use(await startTestPostgres({ wal_sender_timeout: 0 }));
@@ -77,43 +52,22 @@ async function startServers() {
  * JVM nor that of Connect is part of the figures. CPU counts from its thaw, the clock from the first record.
  */
 async function drainBacklog(
-  { postgres, kafka, registry }: Servers,
+  servers: BenchServers,
   variant: string,
   rows: number,
 ): Promise<ChildFigures> {
-  const [speed, converter] = variant.split('-') as ['default' | 'tuned', 'avro' | 'json'];
-  const prefix = `dbz_${speed}_${converter}`;
-  const url = await postgres.createDatabase(prefix);
-  await postgres.run(prefix, `${eventTableSql}; create publication bench for table service_event`);
-  const { jvm, connector } = speeds[speed];
-  const own = debeziumSettings({ url, prefix, slot: prefix, publication: 'bench' });
-  await using connect = await startConnect({
-    brokers: kafka.brokers,
-    registryUrl: registry.url,
-    converter,
-    jvm,
-    connector: { ...own, 'provide.transaction.metadata': false, ...connector },
-  });
-  await untilSlotActive(postgres, prefix);
+  const prefix = `dbz_${variant.replace('-', '_')}`;
+  await using connect = await startDebezium(servers, variant, prefix);
   connect.signal('SIGSTOP');
-  await writeBacklog(postgres, prefix, rows);
+  await writeBacklog(servers.postgres, prefix, rows);
   const cpuBefore = await cpuSecondsOf(connect.pid);
   connect.signal('SIGCONT');
   const seconds = await untilInTopic(
-    { brokers: kafka.brokers, prefix },
+    { brokers: servers.kafka.brokers, prefix },
     { rows, state: connect.state },
   );
   const cpuSeconds = (await cpuSecondsOf(connect.pid)) - cpuBefore;
   return { seconds, cpuSeconds, peakMemoryMb: (await peakMemoryMb(connect.pid)) ?? Number.NaN };
-}
-
-async function untilSlotActive(postgres: Servers['postgres'], slot: string): Promise<void> {
-  const sql = `select from pg_replication_slots where active and slot_name = '${slot}'`;
-  for (;;) {
-    const { rows } = await postgres.run('postgres', sql);
-    if (rows.length > 0) return;
-    await pause(pollMs);
-  }
 }
 
 /**

@@ -9,49 +9,87 @@ import { kafkaConfig } from '../support/kafka-config.ts';
 import { startTestKafka, startTestRegistry } from '../support/kafka.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import { eventTableSql } from './backlog.ts';
+import { type BenchServers, startDebezium } from './debezium-process.ts';
 import { median, quantile, report } from './report.ts';
 import { type KafkaServers, runChild } from './run-child.ts';
 
 const bench = 'kafka-latency';
 const rates = [1_000, 10_000] as const;
+/** Who brings the changes to Kafka. Debezium writes Avro too, so that its keys are read alike. */
+const systems = ['capture', 'default-avro', 'tuned-avro'] as const;
+type System = (typeof systems)[number];
 const seconds = 10;
 const transactionsPerSecond = 100;
-const partitions = 4;
-/** Every change must be readable by then, or capture is stuck. */
-const arriveMsMax = 60_000;
+const pollMs = 20;
+/** Every change must be readable by then, or it is stuck; Debezium falls far behind on a slow machine. */
+const arriveMsMax = 300_000;
 
-/** Commit to readable in Kafka, at each of the rates. The clock of one process times both ends. */
+/**
+ * Commit to readable in Kafka, at each of the rates, ours beside Debezium's. The clock of one process times
+ * both ends.
+ */
 export async function benchKafkaLatency(): Promise<void> {
-  await using server = await startTestPostgres();
+  await using postgres = await startTestPostgres();
   await using kafka = await startTestKafka();
   await using registry = await startTestRegistry();
+  const servers = { postgres, kafka, registry };
   for (const rate of rates) {
-    const name = `latency_${rate}`;
-    const url = await server.createDatabase(name);
-    await server.run(name, `${eventTableSql}; create publication bench for table service_event`);
-    const { brokers } = kafka;
-    const servers: KafkaServers = {
-      brokers,
-      registryUrl: registry.url,
-      client: 'auto',
-      prefix: name,
-    };
-    const dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-bench-'));
-    const ended = new AbortController();
-    const words = ['kafka', url, name, dir, 'FFFFFFFF/FFFFFFFF', JSON.stringify(servers)];
-    const capture = runChild(words, ended.signal);
-    const log = await openKafkaLog({ config: kafkaConfig({ brokers, prefix: name }) });
-    try {
-      await Promise.race([
-        measure(log, { url, topic: `${name}.public.service_event`, rate }),
-        capture,
-      ]);
-    } finally {
-      ended.abort();
-      await capture.catch(() => undefined);
-      await log.close();
-    }
+    for (const system of systems) await measureSystem(servers, system, rate);
   }
+}
+
+async function measureSystem(servers: BenchServers, system: System, rate: number): Promise<void> {
+  const name = `latency_${rate}_${system.replace('-', '_')}`;
+  await using running = await startSystem(servers, system, name);
+  const { brokers } = servers.kafka;
+  // kafkajs does not read lz4, with which the tuned Debezium compresses.
+  const config = kafkaConfig({ brokers, prefix: name, client: 'platformatic' });
+  const log = await openKafkaLog({ config, readOnly: true });
+  try {
+    const run = { url: running.url, topic: `${name}.public.service_event`, rate };
+    reportLatencies(system, rate, await Promise.race([measure(log, run), running.broken]));
+  } finally {
+    await log.close();
+  }
+}
+
+interface RunningSystem extends AsyncDisposable {
+  readonly url: string;
+  /** Rejects when it ends by itself. */
+  readonly broken: Promise<never>;
+}
+
+async function startSystem(
+  servers: BenchServers,
+  system: System,
+  name: string,
+): Promise<RunningSystem> {
+  if (system !== 'capture') {
+    const debezium = await startDebezium(servers, system, name);
+    return { ...debezium, broken: new Promise<never>(() => undefined) };
+  }
+  const { postgres, kafka, registry } = servers;
+  const url = await postgres.createDatabase(name);
+  await postgres.run(name, `${eventTableSql}; create publication bench for table service_event`);
+  const target: KafkaServers = {
+    brokers: kafka.brokers,
+    registryUrl: registry.url,
+    client: 'auto',
+    prefix: name,
+  };
+  const dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-bench-'));
+  const ended = new AbortController();
+  const words = ['kafka', url, name, dir, 'FFFFFFFF/FFFFFFFF', JSON.stringify(target)];
+  const capture = runChild(words, ended.signal);
+  const broken = capture.then(() => {
+    throw new Error('capture ended');
+  });
+  broken.catch(() => undefined);
+  const stop = async () => {
+    ended.abort();
+    await capture.catch(() => undefined);
+  };
+  return { url, broken, [Symbol.asyncDispose]: stop };
 }
 
 interface Run {
@@ -60,14 +98,15 @@ interface Run {
   readonly rate: number;
 }
 
-async function measure(log: Log, { url, topic, rate }: Run): Promise<void> {
+async function measure(log: Log, { url, topic, rate }: Run): Promise<Latencies> {
   const perTransaction = rate / transactionsPerSecond;
   const total = rate * seconds;
   const committedAt: number[] = [];
   const latencies: number[] = [];
   await using client = await openWriter(url);
-  // Capture makes its topics when it starts; the first rows wait for it and are not measured.
-  while (!(await log.ranges([topic])).has(topic)) await pause(50);
+  // The first change makes the topic, and shows that everything has started; it is not measured.
+  await client.pg.query(insertSql, [0, 0]);
+  const partitions = await untilHeld(log, topic);
   const done = new AbortController();
   const readers = Array.from({ length: partitions }, async (_, partition) => {
     let offset = 0;
@@ -78,25 +117,49 @@ async function measure(log: Log, { url, topic, rate }: Run): Promise<void> {
       );
       const now = performance.now();
       for (const record of records) {
-        const transaction = Math.floor((idOf(record.key) - 1) / perTransaction);
-        latencies.push(now - (committedAt[transaction] ?? Number.NaN));
         offset = record.offset + 1;
+        const id = idOf(record.key);
+        if (id === 0) continue;
+        latencies.push(now - (committedAt[Math.floor((id - 1) / perTransaction)] ?? Number.NaN));
       }
     }
   });
+  const reading = Promise.all(readers);
+  reading.catch(() => done.abort());
   const behindMs = await write(client.pg, { perTransaction, committedAt });
   const deadline = performance.now() + arriveMsMax;
-  while (latencies.length < total && performance.now() < deadline) await pause(20);
+  while (latencies.length < total && performance.now() < deadline && !done.signal.aborted) {
+    await pause(pollMs);
+  }
   done.abort();
-  await Promise.all(readers);
+  await reading;
   if (latencies.length !== total)
     throw new Error(`${latencies.length} of ${total} changes were readable`);
   // The first second is that of a cold process.
-  const warm = latencies.slice(rate);
-  const what = (figure: string) => `commit to readable at ${rate}/s, ${figure}`;
-  report({ bench, what: what('median'), value: median(warm), unit: 'ms' });
-  report({ bench, what: what('p99'), value: quantile(warm, 0.99), unit: 'ms' });
+  return { latencies: latencies.slice(rate), behindMs };
+}
+
+interface Latencies {
+  readonly latencies: readonly number[];
+  readonly behindMs: number;
+}
+
+function reportLatencies(system: System, rate: number, { latencies, behindMs }: Latencies): void {
+  const what = (figure: string) => `${system}: commit to readable at ${rate}/s, ${figure}`;
+  report({ bench, what: what('median'), value: median(latencies), unit: 'ms' });
+  report({ bench, what: what('p99'), value: quantile(latencies, 0.99), unit: 'ms' });
   report({ bench, what: what('writer behind its plan'), value: behindMs, unit: 'ms' });
+}
+
+/** Partitions of the topic, once it holds a record. */
+async function untilHeld(log: Log, topic: string): Promise<number> {
+  const deadline = performance.now() + arriveMsMax;
+  while (performance.now() < deadline) {
+    const ranges = (await log.ranges([topic])).get(topic) ?? [];
+    if (ranges.some(({ end }) => end > 0)) return ranges.length;
+    await pause(pollMs);
+  }
+  throw new Error(`nothing came into topic ${topic}`);
 }
 
 async function openWriter(url: string) {
@@ -104,6 +167,11 @@ async function openWriter(url: string) {
   await client.connect();
   return { pg: client, [Symbol.asyncDispose]: () => client.end() };
 }
+
+const insertSql = /* sql */ `
+  insert into service_event select i, i % 5000, gen_random_uuid(), 'commerce:order:v1:requested',
+    jsonb_build_object('step', i % 7, 'note', md5(i::text)), 'ok', (i % 10000)::numeric / 100, clock_timestamp()
+  from generate_series($1::bigint, $2::bigint) i`;
 
 interface Plan {
   readonly perTransaction: number;
@@ -117,12 +185,7 @@ async function write(client: pg.Client, { perTransaction, committedAt }: Plan): 
   for (let number = 0; number < seconds * transactionsPerSecond; number += 1) {
     const from = number * perTransaction + 1;
     await client.query('begin');
-    await client.query(
-      `insert into service_event select i, i % 5000, gen_random_uuid(), 'commerce:order:v1:requested',
-        jsonb_build_object('step', i % 7, 'note', md5(i::text)), 'ok', (i % 10000)::numeric / 100, clock_timestamp()
-       from generate_series($1::bigint, $2::bigint) i`,
-      [from, from + perTransaction - 1],
-    );
+    await client.query(insertSql, [from, from + perTransaction - 1]);
     committedAt[number] = performance.now();
     await client.query('commit');
     behindMs = performance.now() - startedAt - ((number + 1) * 1000) / transactionsPerSecond;

@@ -1,16 +1,20 @@
 // npm run bench:kafka [-- capture|debezium|default-avro|default-json|tuned-avro|tuned-json|latency ...]
-// [--rows N] [--debezium-rows N]: all of it unless named. One JSON line a figure.
+// [--rows N] [--debezium-rows N] [--turns N]: all of it unless named. One JSON line a figure.
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { benchDebezium, debeziumVariants } from './debezium-throughput.ts';
+import { debeziumVariants } from './debezium-process.ts';
+import { benchDebezium } from './debezium-throughput.ts';
 import { benchKafkaLatency } from './kafka-latency.ts';
 import { benchKafkaCapture } from './kafka-throughput.ts';
 import { report } from './report.ts';
 import type { ChildFigures } from './run-child.ts';
 
 const rowsDefault = '1000000';
+const turnsDefault = '3';
+/** Each turn has replication slots of its own. */
+const turnsMax = 15;
 const lastWritesMs = 1_000;
 
 const { values, positionals } = parseArgs({
@@ -18,15 +22,21 @@ const { values, positionals } = parseArgs({
     rows: { type: 'string', default: rowsDefault },
     // It takes minutes for a million; rows/s are compared, so fewer will do.
     'debezium-rows': { type: 'string' },
+    // Each driver drains the backlog so often; the medians count.
+    turns: { type: 'string', default: turnsDefault },
   },
   allowPositionals: true,
 });
 const rows = Number(values.rows);
 const debeziumRows = Number(values['debezium-rows'] ?? values.rows);
+const turns = Number(values.turns);
+const isCount = (value: number) => Number.isInteger(value) && value > 0;
 const known = ['capture', 'debezium', ...debeziumVariants, 'latency'];
 const unknown = positionals.filter((name) => !known.includes(name));
-if (unknown.length > 0 || !(rows > 0) || !(debeziumRows > 0)) {
-  process.stderr.write(`usage: bench:kafka [-- ${known.join('|')}] [--rows N]\n`);
+if (unknown.length > 0 || ![rows, debeziumRows, turns].every(isCount) || turns > turnsMax) {
+  process.stderr.write(
+    `usage: bench:kafka [-- ${known.join('|')}] [--rows N] [--debezium-rows N] [--turns N]\n`,
+  );
   process.exit(2);
 }
 
@@ -52,7 +62,7 @@ for (const [name, code] of [
 
 const isWanted = (name: string) => positionals.length === 0 || positionals.includes(name);
 try {
-  const ours = isWanted('capture') ? await benchKafkaCapture(rows) : null;
+  const ours = isWanted('capture') ? await benchKafkaCapture(rows, turns) : null;
   const variants = debeziumVariants.filter((name) => isWanted('debezium') || isWanted(name));
   const theirs = variants.length === 0 ? [] : await benchDebezium(debeziumRows, variants);
   if (ours !== null && theirs.length > 0) compare(ours, theirs);

@@ -5,7 +5,7 @@ import { keySchema, schemaText, valueSchema } from '../../schemas/avro.ts';
 import type { Change, RowImage } from '../../schemas/change.ts';
 import { controlTopics, type Watermark } from '../../schemas/control.ts';
 import { canonicalValue } from '../../schemas/pg-text.ts';
-import { parsePosition } from '../../schemas/position.ts';
+import { parsePosition, positionPrefixLength } from '../../schemas/position.ts';
 import type { SchemaRegistry } from '../../schemas/registry.ts';
 import type { TableVersion } from '../../schemas/table-schema.ts';
 
@@ -166,7 +166,8 @@ function frameOf(change: Change): ChangeFrame {
       origin: null,
     },
     lsn: change.lsn,
-    seq: `${change.seq.slice(0, -1)}0`,
+    seqPrefix: change.seq.slice(0, positionPrefixLength),
+    ordinal: parsePosition(change.seq).ordinal,
     capturedAtUs: change.capturedAtUs,
     block: null,
   };

@@ -1,6 +1,6 @@
 import type { LogRecord } from '../../log/log.ts';
 import { valueSchema } from '../../schemas/avro.ts';
-import { formatPosition, type PositionText } from '../../schemas/position.ts';
+import { formatPosition, positionPrefixLength, type PositionText } from '../../schemas/position.ts';
 import { tableName, type TableSchema } from '../../schemas/table-schema.ts';
 import { compileTranscoder } from '../../capture/transcode/compile-transcoder.ts';
 import type {
@@ -131,7 +131,8 @@ export class GoldenRun {
     const frame: ChangeFrame = {
       transaction,
       lsn,
-      seq: this.#seq(),
+      seqPrefix: this.#seq().slice(0, positionPrefixLength),
+      ordinal: this.#ordinal,
       capturedAtUs: 1_700_000_000_000_123n,
       block: this.#transactions.block(name, transaction.xid!, lsn),
     };
