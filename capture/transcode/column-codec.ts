@@ -1,5 +1,5 @@
 import { avroDefault, defaultText } from '../../schemas/column-default.ts';
-import type { ColumnSchema, LogicalType } from '../../schemas/table-schema.ts';
+import type { ColumnSchema, LogicalType, RestatedForm } from '../../schemas/table-schema.ts';
 import { avroTypeOf } from '../../schemas/type-mapping.ts';
 import { AvroOutput } from './avro-output.ts';
 import type { ValueWriter } from './outcome.ts';
@@ -95,11 +95,22 @@ function zeroOf(type: LogicalType): Buffer {
       return Buffer.of(0, 2, 0);
     case 'timestamptz':
       return lengthAndBytes(Buffer.from('1970-01-01T00:00:00Z'));
+    case 'restated':
+      return zeroOfForm(type.form);
     default:
       // false, 0, "", no bytes, no items: all are one zero byte.
       return Buffer.of(0);
   }
 }
+
+function zeroOfForm(form: RestatedForm): Buffer {
+  // A decimal 0, a point of two zeros without the rest; false, 0, "" and no bytes are one zero byte.
+  if (form === 'money') return Buffer.of(2, 0);
+  return Buffer.alloc(form === 'point' ? 18 : 1);
+}
+
+/** Debezium's placeholder for a map. */
+const placeholderMap = Buffer.from(JSON.stringify({ [String(placeholder)]: String(placeholder) }));
 
 const avroKind = (type: LogicalType): unknown => {
   const schema = avroTypeOf(type);
@@ -109,6 +120,7 @@ const avroKind = (type: LogicalType): unknown => {
 /** Debezium's placeholder in the form of the type; undefined where the type cannot hold it. */
 function placeholderOf(type: LogicalType): Buffer | undefined {
   if (type.kind === 'array') return arrayPlaceholder(type.element);
+  if (type.kind === 'restated' && type.form === 'hstore') return lengthAndBytes(placeholderMap);
   if (type.kind === 'bytea' || avroKind(type) === 'string') return lengthAndBytes(placeholder);
   return undefined;
 }
