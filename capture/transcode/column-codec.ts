@@ -3,6 +3,7 @@ import type { ColumnSchema, LogicalType, RestatedForm } from '../../schemas/tabl
 import { avroTypeOf } from '../../schemas/type-mapping.ts';
 import { AvroOutput } from './avro-output.ts';
 import type { ValueWriter } from './outcome.ts';
+import { restatedWriter } from './restated-writers.ts';
 import { growthOf, valueWriter } from './value-writer.ts';
 
 /** How one column's values become Avro; chosen once per table version. */
@@ -76,7 +77,7 @@ const lengthAndBytes = (bytes: Buffer): Buffer =>
 
 function defaultOf(column: ColumnSchema, write: ValueWriter): Buffer {
   const value = avroDefault(column);
-  const isPlain = typeof value === 'number' && !/^(date|time)/.test(column.type.kind);
+  const isPlain = typeof value === 'number' && !/^(date|time|restated)/.test(column.type.kind);
   const text = isPlain ? String(value) : (defaultText(column) ?? '');
   const bytes = Buffer.from(column.type.kind === 'bool' ? text.slice(0, 1) : text);
   return constant((output) => write(output, { bytes, start: 0, end: bytes.length }));
@@ -104,10 +105,21 @@ function zeroOf(type: LogicalType): Buffer {
 }
 
 function zeroOfForm(form: RestatedForm): Buffer {
-  // A decimal 0, a point of two zeros without the rest; false, 0, "" and no bytes are one zero byte.
-  if (form === 'money') return Buffer.of(2, 0);
-  return Buffer.alloc(form === 'point' ? 18 : 1);
+  const text = zeroTexts[form];
+  if (text === undefined) return Buffer.of(0);
+  const bytes = Buffer.from(text);
+  return constant((output) => {
+    restatedWriter(form)(output, { bytes, start: 0, end: bytes.length });
+  });
 }
+
+/** Where the zero is more than one zero byte. */
+const zeroTexts: Partial<Record<RestatedForm, string>> = {
+  hstore: '',
+  money: '$0.00',
+  point: '(0,0)',
+  timetz: '00:00:00+00',
+};
 
 /** Debezium's placeholder for a map. */
 const placeholderMap = Buffer.from(JSON.stringify({ [String(placeholder)]: String(placeholder) }));

@@ -1,3 +1,4 @@
+import { intervalMicros, zonedTimeText } from '../../schemas/restated-text.ts';
 import type { RestatedForm } from '../../schemas/table-schema.ts';
 import { hashMapOrder } from '../java-hash-order.ts';
 import type { AvroOutput, TextSpan } from './avro-output.ts';
@@ -81,38 +82,12 @@ const writePoint: ValueWriter = (output, text) => {
   return approximate;
 };
 
-/** What Debezium takes for the length of a month. */
-const daysPerMonth = 30.4375;
-const longMax = 2n ** 63n - 1n;
-const intervalPattern =
-  /^(?:(-?\d+) years? ?)?(?:([+-]?\d+) mons? ?)?(?:([+-]?\d+) days? ?)?(?:([+-]?)(\d+):(\d\d):(\d\d)(?:\.(\d+))?)?$/;
-
-/**
- * intervalstyle=postgres: "1 year 2 mons -3 days +04:05:06.789" → microseconds. Debezium counts in
- * doubles and cuts off; so does this, or the last digit would differ.
- */
 const writeInterval: ValueWriter = (output, text) => {
-  const match = intervalPattern.exec(textOf(text));
-  if (match === null) return unrepresentable;
-  const [years, months, days] = [match[1], match[2], match[3]].map((part) => Number(part ?? 0));
-  const sign = match[4] === '-' ? -1 : 1;
-  const [hours, minutes, whole] = [match[5], match[6], match[7]].map(
-    (part) => sign * Number(part ?? 0),
-  );
-  const micros = sign * Number((match[8] ?? '').padEnd(6, '0'));
-  const seconds = (whole ?? 0) + micros / 1e6;
-  const wholeDays = ((years ?? 0) * 12 + (months ?? 0)) * daysPerMonth + (days ?? 0);
-  const total = ((wholeDays * 24 + (hours ?? 0)) * 60 + (minutes ?? 0)) * 60 + seconds;
-  output.writeLong(toLong(total * 1e6));
+  const micros = intervalMicros(textOf(text));
+  if (micros === null) return unrepresentable;
+  output.writeLong(micros);
   return approximate;
 };
-
-/** Java's cast: towards zero, and to the ends of the range beyond them. */
-function toLong(value: number): bigint {
-  const cut = BigInt(Math.trunc(value));
-  if (cut > longMax) return longMax;
-  return cut < -longMax - 1n ? -longMax - 1n : cut;
-}
 
 const moneyPattern = /^(-?)(\(?)\$([\d,]+\.\d\d)\)?$/;
 const writeCents = decimalWriter(2);
@@ -127,22 +102,10 @@ const writeMoney: ValueWriter = (output, text) => {
   return approximate;
 };
 
-const zonedPattern = /^(\d\d):(\d\d):(\d\d)(\.\d+)?([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?$/;
-const secondsPerDay = 86_400;
-const pad = (value: number): string => String(value).padStart(2, '0');
-
-/** "12:34:56.5+02:30" → "10:04:56.5Z"; the day's last moment, 24:00:00, is no time to Debezium. */
 const writeZonedTime: ValueWriter = (output, text) => {
-  const match = zonedPattern.exec(textOf(text));
-  if (match === null) throw invalidText('timetz', text);
-  const [hour, minute, second] = [match[1], match[2], match[3]].map(Number);
-  if (hour === 24) return unrepresentable;
-  const offset = Number(match[6]) * 3600 + Number(match[7] ?? 0) * 60 + Number(match[8] ?? 0);
-  const local = (hour ?? 0) * 3600 + (minute ?? 0) * 60 + (second ?? 0);
-  const utc = local - (match[5] === '-' ? -offset : offset);
-  const of = ((utc % secondsPerDay) + secondsPerDay) % secondsPerDay;
-  const clock = [Math.floor(of / 3600), Math.floor(of / 60) % 60, of % 60].map(pad).join(':');
-  writeOwnText(output, `${clock}${match[4] ?? ''}Z`);
+  const zoned = zonedTimeText(textOf(text));
+  if (zoned === null) return unrepresentable;
+  writeOwnText(output, zoned);
   return approximate;
 };
 

@@ -10,10 +10,10 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 const types = {
   span: 'interval',
-  at: 'timetz',
+  moment: 'timetz',
   flag: 'bit(1)',
   mask: 'bit(9)',
-  some: 'varbit',
+  loops: 'varbit',
   price: 'money',
   place: 'point',
   doc: 'xml',
@@ -36,7 +36,7 @@ const sql = /* sql */ `
     .filter(([name]) => !['span', 'mask'].includes(name))
     .map(([name, type]) => `${name} ${type} not null`)
     .join(', ')}, primary key (span, mask));
-  create table keyless (at timetz, price money);
+  create table keyless (moment timetz, price money);
   alter table keyless replica identity full;
   ${samples.map((values, index) => `insert into loose values (${index}, ${values})`).join(';')};
   create publication tributary for all tables;`;
@@ -47,19 +47,21 @@ test('values that Debezium states anew reach the lake as PostgreSQL writes them'
     await running.waitFor(/every table is read/);
     await shop.sql(`
       ${samples.map((values, index) => `insert into loose values (${index + 10}, ${values})`).join(';')};
-      insert into tight select span, mask, at, flag, some, price, place, doc, words, pairs, path from loose where span is not null and id < 10;
+      insert into tight select span, mask, moment, flag, loops, price, place, doc, words, pairs, path from loose where span is not null and id < 10;
       update tight set span = span * 2 where mask = B'000000001';
       delete from tight where mask = B'111111111';
-      update loose set at = null, span = '2 mons' where id = 10;
-      insert into keyless select at, price from loose;
+      update loose set moment = null, span = '2 mons' where id = 10;
+      insert into keyless select moment, price from loose;
       delete from keyless where price is null;
       delete from loose where id = 11`);
     await shop.verify();
   });
-  const rows = await shop.lakeRows('select span, at, mask, price from public.tight order by mask');
+  const rows = await shop.lakeRows(
+    'select span, moment, mask, price from public.tight order by mask',
+  );
   expect(rows).toEqual([
-    { span: '30 days 10:30:00', at: '24:00:00-08', mask: '000000000', price: '$0.00' },
-    { span: '2 mons', at: '12:00:00+02', mask: '000000001', price: '-$1,234.50' },
+    { span: '30 days 10:30:00', moment: '24:00:00-08', mask: '000000000', price: '$0.00' },
+    { span: '2 mons', moment: '12:00:00+02', mask: '000000001', price: '-$1,234.50' },
   ]);
   expect(await shop.doubledChanges()).toEqual([]);
 });

@@ -116,7 +116,7 @@ const plainTypes: readonly ColumnType[] = [
   type('varbit(20)', (random) => `B'${bits(random, random.integer(0, 20))}'`),
   type('varbit', (random) => `B'${bits(random, random.integer(1, 70))}'`),
   type('timetz', (random) =>
-    quoted(`${time(random, 6)}${random.pick(['+00', '-11:30', '+02', '+05:53:28'])}`),
+    quoted(`${time(random, 6)}${random.pick(['+00', '-11:30', '+02', '+05:53'])}`),
   ),
   type('macaddr', () => "'08:00:2b:01:02:03'"),
   type('int4range', (random) => quoted(random.pick(['empty', '[1,5)', '(,)']))),
@@ -212,6 +212,11 @@ function defaultOf({ sql }: ColumnType, random: Random): string | null {
     money: "'1.50'",
     'bit(1)': "B'1'",
     xml: "'<a/>'",
+    timetz: "'10:00:00+02'",
+    hstore: "'a=>1'",
+    point: "'(1,2)'",
+    ltree: "'a.b'",
+    tsvector: "'a'",
     uuid: 'gen_random_uuid()',
   };
   return constants[sql] ?? null;
