@@ -7,7 +7,7 @@ import {
   goldenTransactionSchemas,
 } from '../test/support/debezium-golden.ts';
 import { GoldenRun } from '../test/support/golden-run.ts';
-import { hashMapOrder } from './transaction-topic-order.ts';
+import { hashMapOrder } from './java-hash-order.ts';
 import { TransactionTopic, transactionSchemaTexts } from './transaction-topic.ts';
 
 const hex = ({ key, value }: Pick<LogRecord, 'key' | 'value'>) => [

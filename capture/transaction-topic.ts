@@ -8,7 +8,7 @@ import type { AvroSchema } from '../schemas/type-mapping.ts';
 import type { PartitionBuffer } from './batcher.ts';
 import { AvroOutput } from './transcode/avro-output.ts';
 import type { ChangeFrame } from './transcode/transcoder.ts';
-import { hashMapOrder } from './transaction-topic-order.ts';
+import { hashMapOrder } from './java-hash-order.ts';
 
 /** "app.transaction": begin and end of every transaction. No table's topic has such a name. */
 export const transactionTopicOf = (prefix: string): string => `${prefix}.transaction`;

@@ -65,7 +65,17 @@ function refuseBranch(branch: number): never {
   throw new PipelineError('value-invalid', `an Avro union has no branch ${branch}`);
 }
 
+/** What is read of a value that Debezium restated: what it is says the header beside it. */
+export const restated = new ExactText('');
+
 function plainReader(schema: AvroJson, type: LogicalType, named: NamedSchemas): ValueReader {
+  if (type.kind === 'restated') {
+    const skip = skipOf(schema, named);
+    return (reader) => {
+      skip(reader);
+      return restated;
+    };
+  }
   const avro = typeName(schema);
   const reader = readerOf(avro, { schema, type, named });
   if (reader !== undefined) return reader;

@@ -7,7 +7,8 @@ import type { TableVersion } from './table-schema.ts';
  * numeric → bigint (unscaled; the type has the scale) · numeric-free → string (PostgreSQL's text) ·
  * date → number (days since 1970-01-01) · time → bigint (µs of the day) ·
  * timestamp → bigint (µs since 1970-01-01 00:00 of the wall clock) · timestamptz → bigint (µs since the epoch) ·
- * bytea → Uint8Array · text, uuid, json, jsonb, enum, inet, other → string · array → Value[] ·
+ * bytea → Uint8Array · text, uuid, json, jsonb, enum, inet, named-text, restated, other → string ·
+ * array → Value[] ·
  * SQL NULL → null · a value that the Avro type cannot hold → ExactText.
  */
 export type Value =

@@ -62,7 +62,19 @@ const cases: readonly Case[] = [
   ['mood', { kind: 'enum', labels: ['ok'] }, "'ok'::mood", 'ok'],
   ['bytea', { kind: 'bytea' }, "'\\x00'::bytea", undefined],
   ['text[]', { kind: 'array', element: { kind: 'text' } }, "'{}'::text[]", undefined],
-  ['interval', { kind: 'other' }, "'01:00:00'::interval", undefined],
+  [
+    'interval',
+    { kind: 'restated', form: 'interval', length: 0 },
+    "'01:00:00'::interval",
+    3_600_000_000,
+  ],
+  ['bit(1)', { kind: 'restated', form: 'bit', length: 0 }, `B'1'::"bit"`, true],
+  [
+    'time with time zone',
+    { kind: 'restated', form: 'timetz', length: 0 },
+    "'10:00:00+02'::time with time zone",
+    undefined,
+  ],
 ];
 
 describe('the default in a schema', () => {

@@ -1,4 +1,5 @@
-import type { ColumnSchema, LogicalType } from './table-schema.ts';
+import { intervalMicros } from './restated-text.ts';
+import type { ColumnSchema, LogicalType, RestatedForm } from './table-schema.ts';
 
 /** A default as it stands in an Avro schema. */
 export type AvroDefault = string | number | boolean | RawNumber;
@@ -31,6 +32,8 @@ const typesWithDefault: Partial<Record<LogicalType['kind'], RegExp>> = {
   json: /^json/,
   jsonb: /^jsonb/,
   enum: /./,
+  'named-text': /^xml/,
+  restated: /^(interval|bit\(1\))/,
 };
 
 /** What stands in the schema for a default that a function computes: nextval, now, gen_random_uuid ... */
@@ -48,7 +51,7 @@ const generatedText: Partial<Record<LogicalType['kind'], string>> = {
 
 const functionCall = /^\(?[A-Za-z0-9_.]+\(.*\)/s;
 const plainConstant = /^(true|false|-?[0-9.]+(e[+-]?[0-9]+)?)$/i;
-const quotedConstant = /^(E?)'((?:[^']|'')*)'::[^']*$/s;
+const quotedConstant = /^([EB]?)'((?:[^']|'')*)'::[^']*$/s;
 
 /**
  * PostgreSQL's text of the default that Debezium puts into a column's schema; undefined when it puts
@@ -59,7 +62,7 @@ export function defaultText(column: ColumnSchema): string | undefined {
   const { defaultExpression: expression, type } = column;
   if (expression === undefined) return undefined;
   if (typesWithDefault[type.kind]?.test(column.pgType) !== true) return undefined;
-  if (functionCall.test(expression))
+  if (functionCall.test(expression) && type.kind !== 'restated')
     return type.kind === 'enum' ? undefined : (generatedText[type.kind] ?? '0');
   if (plainConstant.test(expression)) return expression;
   const quoted = quotedConstant.exec(expression);
@@ -79,8 +82,15 @@ function fromText(type: LogicalType, text: string): AvroDefault | undefined {
   if (type.kind === 'time') return timeDefault(`1970-01-01 ${text}`, type.precision);
   if (type.kind === 'timestamp') return timeDefault(text, type.precision);
   if (type.kind === 'timestamptz') return zonedDefault(text, type.precision);
+  if (type.kind === 'restated') return restatedDefault(type.form, text);
   const convert = converters[type.kind];
   return convert === undefined ? text : convert(text);
+}
+
+function restatedDefault(form: RestatedForm, text: string): AvroDefault | undefined {
+  if (form === 'bit') return text === '1';
+  const micros = form === 'interval' ? intervalMicros(text) : null;
+  return micros === null ? undefined : anyInteger(String(micros));
 }
 
 /** Kinds that are no strings in Avro and have no parameters. */

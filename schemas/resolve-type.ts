@@ -1,6 +1,6 @@
 import { PipelineError } from '../runtime/errors.ts';
 import type { CatalogType } from './catalog.ts';
-import type { LogicalType } from './table-schema.ts';
+import type { LogicalType, RestatedForm } from './table-schema.ts';
 import { typeMappings } from './type-mapping.ts';
 
 type Kind = LogicalType['kind'];
@@ -55,6 +55,8 @@ function resolve(reference: TypeReference, types: ReadonlyMap<number, CatalogTyp
   }
   const builtIn = kindByOid.get(oid);
   if (builtIn === 'named-text') return namedText(oid);
+  const restated = restatedForms.get(oid);
+  if (restated !== undefined) return restatedType(restated, typmod);
   if (builtIn !== undefined) return withModifier(builtIn, typmod);
   const type = types.get(oid);
   if (type === undefined) return { kind: 'other' };
@@ -64,8 +66,11 @@ function resolve(reference: TypeReference, types: ReadonlyMap<number, CatalogTyp
   if (type.kind === 'e') return { kind: 'enum', labels: type.enumLabels };
   if (type.kind === 'b' && type.name === 'citext') return { kind: 'text' };
   if (type.kind === 'b' && type.name === 'ltree') return namedText(oid);
+  if (type.kind === 'b' && type.name === 'hstore') return restatedType('hstore', typmod);
   if (isPlainArray(type)) {
-    return { kind: 'array', element: resolve({ oid: type.elementOid, typmod, depth }, types) };
+    const element = resolve({ oid: type.elementOid, typmod, depth }, types);
+    // Their exact texts have no place inside an array.
+    return { kind: 'array', element: element.kind === 'restated' ? { kind: 'other' } : element };
   }
   return { kind: 'other' };
 }
@@ -82,9 +87,31 @@ function withModifier(kind: Kind, typmod: number): LogicalType {
     return { kind, precision: typmod < 0 ? fractionDigitsMax : typmod };
   }
   // Neither has a fixed oid, so neither is found by one.
-  if (kind === 'enum' || kind === 'array' || kind === 'named-text') return { kind: 'other' };
+  if (kind === 'enum' || kind === 'array' || kind === 'named-text' || kind === 'restated') {
+    return { kind: 'other' };
+  }
   return { kind };
 }
+
+/** Built-in types that Debezium restates, by their fixed oid. */
+const restatedForms: ReadonlyMap<number, RestatedForm> = new Map([
+  [600, 'point'],
+  [790, 'money'],
+  [1186, 'interval'],
+  [1266, 'timetz'],
+  [1560, 'bits'],
+  [1562, 'bits'],
+]);
+
+/** The modifier of bit(n) and varbit(n) is n; without one it is no limit. */
+function restatedType(form: RestatedForm, typmod: number): LogicalType {
+  if (form !== 'bits') return { kind: 'restated', form, length: 0 };
+  if (typmod === 1) return { kind: 'restated', form: 'bit', length: 0 };
+  return { kind: 'restated', form, length: typmod < 0 ? bitsMax : typmod };
+}
+
+/** What Debezium takes for the length of a bit string without one. */
+const bitsMax = 2_147_483_647;
 
 /** Debezium's names for texts; any other oid is that of ltree, which every database numbers anew. */
 function namedText(oid: number): LogicalType {

@@ -30,9 +30,14 @@ export type LogicalType =
   | { readonly kind: 'inet' }
   /** Text that Debezium gives a name of its own, e.g. "io.debezium.data.Xml". */
   | { readonly kind: 'named-text'; readonly connectName: string }
+  /** Debezium's form in the record, which may lose something, and PostgreSQL's exact text in a header beside it. */
+  | { readonly kind: 'restated'; readonly form: RestatedForm; readonly length: number }
   | { readonly kind: 'array'; readonly element: LogicalType }
   /** Every other type: its exact PostgreSQL text. */
   | { readonly kind: 'other' };
+
+/** `bits`: bit(n) and varbit(n) of more than one bit; `length` is the type's n, 0 for the other forms. */
+export type RestatedForm = 'bit' | 'bits' | 'hstore' | 'interval' | 'money' | 'point' | 'timetz';
 
 export interface ColumnSchema {
   /** As PostgreSQL spells it. */

@@ -1,4 +1,4 @@
-import type { LogicalType } from './table-schema.ts';
+import type { LogicalType, RestatedForm } from './table-schema.ts';
 
 /** An Avro schema as JSON. https://avro.apache.org/docs/1.11.1/specification/ */
 export type AvroSchema = string | readonly AvroSchema[] | { readonly [attribute: string]: unknown };
@@ -58,6 +58,51 @@ const variableScaleDecimal: AvroSchema = {
   'connect.version': 1,
   'connect.name': 'io.debezium.data.VariableScaleDecimal',
 };
+
+const pointRecord: AvroSchema = {
+  type: 'record',
+  name: 'Point',
+  namespace: 'io.debezium.data.geometry',
+  fields: [
+    { name: 'x', type: 'double' },
+    { name: 'y', type: 'double' },
+    { name: 'wkb', type: ['null', 'bytes'], default: null },
+    { name: 'srid', type: ['null', 'int'], default: null },
+  ],
+  'connect.doc': 'Geometry (POINT)',
+  'connect.version': 1,
+  'connect.name': 'io.debezium.data.geometry.Point',
+};
+
+/** Debezium takes money for a decimal of two digits after the point, of any size. */
+const moneyDecimal: AvroSchema = {
+  type: 'bytes',
+  scale: 2,
+  precision: 64,
+  'connect.version': 1,
+  'connect.parameters': { scale: '2' },
+  'connect.name': 'org.apache.kafka.connect.data.Decimal',
+  logicalType: 'decimal',
+};
+
+function restatedAvro(form: RestatedForm, length: number): AvroSchema {
+  switch (form) {
+    case 'bit':
+      return 'boolean';
+    case 'bits':
+      return named('bytes', 'io.debezium.data.Bits', { length: String(length) });
+    case 'hstore':
+      return named('string', 'io.debezium.data.Json');
+    case 'interval':
+      return named('long', 'io.debezium.time.MicroDuration');
+    case 'money':
+      return moneyDecimal;
+    case 'point':
+      return pointRecord;
+    case 'timetz':
+      return named('string', 'io.debezium.time.ZonedTime');
+  }
+}
 
 /** NUMERIC has 29 digits before and 9 after the point, BIGNUMERIC at least 38 and 38. */
 function decimalBigquery(precision: number, scale: number): string {
@@ -222,6 +267,13 @@ export const typeMappings: { readonly [K in Kind]: TypeMapping<K> } = {
       [3614, 'tsvector'],
     ],
     avro: ({ connectName }) => named('string', connectName),
+    duckdb: always('VARCHAR'),
+    bigquery: always('STRING'),
+  },
+  restated: {
+    // Their parameters and names decide: see resolve-type.ts.
+    postgres: [],
+    avro: ({ form, length }) => restatedAvro(form, length),
     duckdb: always('VARCHAR'),
     bigquery: always('STRING'),
   },

@@ -15,6 +15,7 @@ import {
   type RowImage,
   type Value,
 } from '../schemas/change.ts';
+import { restated } from '../schemas/avro-value-readers.ts';
 import { headerExact, headerExactBefore, headerSeq, headerUnchanged } from '../schemas/control.ts';
 import { parsePosition, type PositionText, positionTextLength } from '../schemas/position.ts';
 import type { SchemaRegistry } from '../schemas/registry.ts';
@@ -285,13 +286,33 @@ function withNulls(image: RowImage, indices: readonly number[]): RowImage {
 
 /** Puts exact texts over what the Avro type could hold; JSON null is SQL NULL in a field without it. */
 function withExact(image: RowImage, header: Buffer | undefined, version: TableVersion): RowImage {
-  if (header === undefined) return image;
+  if (header === undefined) {
+    if (hasRestated(version) && image.includes(restated)) throw noExactText();
+    return image;
+  }
   const texts = parseHeader(header, headerExact);
   const values: Value[] = [...image];
   for (const [name, text] of Object.entries(texts ?? {})) {
-    values[columnIndex(name, version)] = text === null ? null : new ExactText(String(text));
+    const index = columnIndex(name, version);
+    const isText = version.table.columns[index]?.type.kind === 'restated';
+    values[index] = text === null ? null : isText ? String(text) : new ExactText(String(text));
   }
+  if (values.includes(restated)) throw noExactText();
   return values;
+}
+
+const noExactText = () =>
+  new PipelineError('value-invalid', `a value has no exact text in header ${headerExact}`);
+
+const restatedVersions = new WeakMap<TableVersion, boolean>();
+
+/** Whether the table has columns whose values only a header says. */
+function hasRestated(version: TableVersion): boolean {
+  const known = restatedVersions.get(version);
+  if (known !== undefined) return known;
+  const found = version.table.columns.some(({ type }) => type.kind === 'restated');
+  restatedVersions.set(version, found);
+  return found;
 }
 
 function columnIndex(name: string, { table }: TableVersion): number {

@@ -1,8 +1,9 @@
 import { avroDefault, defaultText } from '../../schemas/column-default.ts';
-import type { ColumnSchema, LogicalType } from '../../schemas/table-schema.ts';
+import type { ColumnSchema, LogicalType, RestatedForm } from '../../schemas/table-schema.ts';
 import { avroTypeOf } from '../../schemas/type-mapping.ts';
 import { AvroOutput } from './avro-output.ts';
 import type { ValueWriter } from './outcome.ts';
+import { restatedWriter } from './restated-writers.ts';
 import { growthOf, valueWriter } from './value-writer.ts';
 
 /** How one column's values become Avro; chosen once per table version. */
@@ -76,7 +77,7 @@ const lengthAndBytes = (bytes: Buffer): Buffer =>
 
 function defaultOf(column: ColumnSchema, write: ValueWriter): Buffer {
   const value = avroDefault(column);
-  const isPlain = typeof value === 'number' && !/^(date|time)/.test(column.type.kind);
+  const isPlain = typeof value === 'number' && !/^(date|time|restated)/.test(column.type.kind);
   const text = isPlain ? String(value) : (defaultText(column) ?? '');
   const bytes = Buffer.from(column.type.kind === 'bool' ? text.slice(0, 1) : text);
   return constant((output) => write(output, { bytes, start: 0, end: bytes.length }));
@@ -95,11 +96,33 @@ function zeroOf(type: LogicalType): Buffer {
       return Buffer.of(0, 2, 0);
     case 'timestamptz':
       return lengthAndBytes(Buffer.from('1970-01-01T00:00:00Z'));
+    case 'restated':
+      return zeroOfForm(type.form);
     default:
       // false, 0, "", no bytes, no items: all are one zero byte.
       return Buffer.of(0);
   }
 }
+
+function zeroOfForm(form: RestatedForm): Buffer {
+  const text = zeroTexts[form];
+  if (text === undefined) return Buffer.of(0);
+  const bytes = Buffer.from(text);
+  return constant((output) => {
+    restatedWriter(form)(output, { bytes, start: 0, end: bytes.length });
+  });
+}
+
+/** Where the zero is more than one zero byte. */
+const zeroTexts: Partial<Record<RestatedForm, string>> = {
+  hstore: '',
+  money: '$0.00',
+  point: '(0,0)',
+  timetz: '00:00:00+00',
+};
+
+/** Debezium's placeholder for a map. */
+const placeholderMap = Buffer.from(JSON.stringify({ [String(placeholder)]: String(placeholder) }));
 
 const avroKind = (type: LogicalType): unknown => {
   const schema = avroTypeOf(type);
@@ -109,6 +132,7 @@ const avroKind = (type: LogicalType): unknown => {
 /** Debezium's placeholder in the form of the type; undefined where the type cannot hold it. */
 function placeholderOf(type: LogicalType): Buffer | undefined {
   if (type.kind === 'array') return arrayPlaceholder(type.element);
+  if (type.kind === 'restated' && type.form === 'hstore') return lengthAndBytes(placeholderMap);
   if (type.kind === 'bytea' || avroKind(type) === 'string') return lengthAndBytes(placeholder);
   return undefined;
 }

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { LogRecord } from '../../log/log.ts';
-import { keySchema, valueSchema } from '../../schemas/avro.ts';
+import { keySchema } from '../../schemas/avro.ts';
 import { headerSeq, headerUnchanged } from '../../schemas/control.ts';
 import type { AvroSchema } from '../../schemas/type-mapping.ts';
 import { oracleType } from '../../test/support/avro-oracle.ts';
@@ -72,10 +72,18 @@ const schemaOf = (value: Buffer, table: string): AvroSchema => {
   throw new Error(`no golden schema of ${table} has id ${id}`);
 };
 
-const identical = ['service_event', 'toast_zoo', 'full_zoo', 'nopk', 'uniq_idx', 'comp_pk'];
+const identical = [
+  'service_event',
+  'toast_zoo',
+  'full_zoo',
+  'nopk',
+  'uniq_idx',
+  'comp_pk',
+  'types_zoo',
+];
 
 describe('the output of Debezium 3.6.3', () => {
-  it.each([...identical, 'Odd-Näme 1', 'masters', 'types_zoo', 'defaults_zoo'])(
+  it.each([...identical, 'Odd-Näme 1', 'masters', 'defaults_zoo'])(
     'has the same number of records, keys and headers for %s',
     (table) => {
       const golden = streamed(table.replace(/[ä ]/g, '_'));
@@ -138,33 +146,6 @@ describe('the output of Debezium 3.6.3', () => {
     expect({ ...ours }).toEqual({ ...theirs, d_int: null, d_text: null });
   });
 
-  it('is ours for every column of types_zoo that has a type of its own', () => {
-    const golden = streamed('types_zoo');
-    const [first] = goldenMessages().flatMap(({ message }) =>
-      message.tag === 'relation' && message.name === 'types_zoo' ? [goldenTable(message)] : [],
-    );
-    const table = first!;
-    const own = oracleType(valueSchema(table, 'golden'));
-    const theirType = oracleType(goldenSchema('types_zoo', 'value').schema);
-    let compared = 0;
-    for (const [index, record] of written('types_zoo').entries()) {
-      if (record.value === null) continue;
-      const ours = own.fromBuffer(body(record.value)) as Envelope;
-      const theirs = theirType.fromBuffer(body(golden[index]!.value!)) as Envelope;
-      expect({ ...ours.source }).toEqual({ ...theirs.source });
-      for (const image of ['before', 'after'] as const) {
-        expect(ours[image] === null).toBe(theirs[image] === null);
-        if (ours[image] === null) continue;
-        for (const { name, type } of table.columns) {
-          if (type.kind === 'other' && !sameAsText.includes(name)) continue;
-          expect([name, rowOf(ours[image])[name]]).toEqual([name, rowOf(theirs[image])[name]]);
-          compared += 1;
-        }
-      }
-    }
-    expect(compared).toBeGreaterThan(300);
-  });
-
   it('keys are of the schema that Debezium registers', () => {
     for (const { message } of goldenMessages()) {
       if (message.tag !== 'relation' || message.name !== 'comp_pk') continue;
@@ -175,15 +156,6 @@ describe('the output of Debezium 3.6.3', () => {
 });
 
 /** Types that are text in Debezium's records too. */
-const sameAsText = [
-  'c_macaddr',
-  'c_macaddr8',
-  'c_int4range',
-  'c_numrange',
-  'c_tstzrange',
-  'c_daterange',
-];
-
 describe('what Debezium cannot say', () => {
   it('every record has a position of its own, rising in the order of the log', () => {
     for (const [table, records] of run.written) {

@@ -107,6 +107,7 @@ export class KeyWriter {
       case 'enum':
       case 'inet':
       case 'named-text':
+      case 'restated':
       case 'array':
       case 'other':
         return connectText(text);

@@ -5,6 +5,7 @@ import { writeDouble, writeFloat } from './float-writers.ts';
 import { writeBool, writeDecimalInteger } from './integer-writers.ts';
 import { timestampWriter, timeWriter, writeDate, zonedWriter } from './moment-writers.ts';
 import type { ValueWriter } from './outcome.ts';
+import { restatedWriter } from './restated-writers.ts';
 import { writeBytea, writeString } from './text-writers.ts';
 
 /** The writer for values of a type: text → Avro as `avroTypeOf` describes it, without union. */
@@ -39,6 +40,8 @@ export function valueWriter(type: LogicalType): ValueWriter {
       const { element } = type;
       return arrayWriter({ write: valueWriter(element), nullable: element.kind !== 'enum' });
     }
+    case 'restated':
+      return restatedWriter(type.form);
     case 'text':
     case 'uuid':
     case 'json':
@@ -53,5 +56,6 @@ export function valueWriter(type: LogicalType): ValueWriter {
 
 /** Bytes of Avro per byte of text at most, beside a few of overhead: short elements of arrays grow most. */
 export function growthOf(type: LogicalType): number {
-  return type.kind === 'array' ? 5 : 1;
+  if (type.kind === 'array') return 5;
+  return type.kind === 'restated' && type.form === 'hstore' ? 6 : 1;
 }

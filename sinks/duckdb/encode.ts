@@ -99,6 +99,7 @@ export function columnEncoder(type: LogicalType): ColumnEncoder {
     case 'enum':
     case 'inet':
     case 'named-text':
+    case 'restated':
     case 'other':
     case 'numeric-free':
       return { vector: VARCHAR, plain: (value) => holds(value, 'string', type) };

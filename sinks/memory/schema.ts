@@ -57,6 +57,7 @@ function fromText(type: LogicalType, text: string): Value {
     case 'enum':
     case 'inet':
     case 'named-text':
+    case 'restated':
     case 'other':
     case 'numeric-free':
       return text;

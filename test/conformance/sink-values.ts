@@ -84,7 +84,12 @@ const cases: readonly (readonly [LogicalType, string, readonly Value[]])[] = [
   [{ kind: 'enum', labels: ['sad', 'ok'] }, 'mood', ['sad', 'ok', 'added later']],
   [{ kind: 'named-text', connectName: 'io.debezium.data.Ltree' }, 'ltree', ['a.b.c', '']],
   [{ kind: 'inet' }, 'inet', ['192.168.0.1/24', '::1']],
-  [{ kind: 'other' }, 'interval', ['1 year 2 mons -3 days', '(1,2)']],
+  [
+    { kind: 'restated', form: 'interval', length: 0 },
+    'interval',
+    ['1 year 2 mons -3 days', '-00:00:00.000001'],
+  ],
+  [{ kind: 'other' }, 'circle', ['<(1,2),3>']],
   [
     { kind: 'array', element: { kind: 'int4' } },
     'integer[]',

@@ -12,7 +12,6 @@ export const listedDifferences = [
   'snapshot',
   'message-topic',
   'message-count',
-  'text-types',
   'null-default',
   'before-default',
   'sequence',
@@ -46,17 +45,6 @@ interface AvroField {
   readonly type: unknown;
   readonly default?: unknown;
 }
-
-/** Debezium's names for types that we carry as PostgreSQL's text. */
-const textTypes = new Set([
-  'io.debezium.time.ZonedTime',
-  'io.debezium.time.MicroDuration',
-  'io.debezium.data.Bits',
-  'io.debezium.data.Json',
-  'io.debezium.data.geometry.Point',
-  'org.apache.kafka.connect.data.Decimal',
-  'boolean',
-]);
 
 /** Compares what both wrote, topic by topic, record by record. */
 export function compareTopics(prefix: string, { ours, theirs }: PeerTopics): Comparison {
@@ -204,9 +192,7 @@ class Comparer implements Comparison {
     for (const [index, field] of own.fields.entries()) {
       const peer = other.fields[index];
       if (isDeepStrictEqual(field, peer)) same.set(field.name, field);
-      else if (peer?.name === field.name && isText(field.type) && isTextType(peer.type)) {
-        this.found.add('text-types');
-      } else {
+      else {
         this.#fail(`column schema ${JSON.stringify(field)} | ${JSON.stringify(peer)}`);
       }
     }
@@ -297,14 +283,3 @@ function columnsOf({ schemaText }: PeerBytes): { fields: readonly AvroField[]; r
   row.fields = [];
   return { fields, rest: schema };
 }
-
-const branches = (type: unknown): readonly unknown[] => (Array.isArray(type) ? type : [type]);
-
-const isText = (type: unknown): boolean => branches(type).includes('string');
-
-const isTextType = (type: unknown): boolean =>
-  branches(type).some((branch) =>
-    typeof branch === 'string'
-      ? textTypes.has(branch)
-      : textTypes.has(String((branch as Readonly<Record<string, unknown>>)['connect.name'])),
-  );

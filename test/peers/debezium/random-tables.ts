@@ -22,6 +22,8 @@ const decimal = (random: Random, whole: number, scale: number): string =>
   signed(random, `${digits(random, random.integer(1, whole))}.${digits(random, scale)}`);
 const array = (random: Random, item: () => string, sql: string): string =>
   `array[${Array.from({ length: random.integer(0, 3) }, () => (random.chance(0.2) ? 'null' : item())).join(', ')}]::${sql}`;
+const bits = (random: Random, count: number): string =>
+  Array.from({ length: count }, () => random.integer(0, 1)).join('');
 const integer = (low: number, high: number) => (random: Random) =>
   random.pick([
     String(low),
@@ -91,6 +93,31 @@ const plainTypes: readonly ColumnType[] = [
   type('inet', (random) => quoted(random.pick(['192.168.1.5/24', '::1', '10.0.0.1']))),
   type('xml', (random) => quoted(random.pick(['<a/>', '<b c="1">é</b>', 'text &amp; more']))),
   type('tsvector', (random) => quoted(random.pick(['a b', 'fat:2,4A cat:3', '']))),
+  type('interval', (random) =>
+    quoted(
+      `${random.integer(-9, 9)} years ${random.integer(-20, 20)} mons ${random.integer(-400, 400)} days ${random.pick(['', '-'])}${random.integer(0, 99)}:00:${random.integer(0, 59)}.${pad(random.integer(0, 999_999), 6)}`,
+    ),
+  ),
+  type('point', (random) => quoted(`(${decimal(random, 5, 3)},${decimal(random, 5, 3)})`)),
+  type('hstore', (random) =>
+    quoted(
+      Array.from({ length: random.integer(0, 9) }, () => {
+        const value = random.chance(0.2)
+          ? 'NULL'
+          : `"${random.pick(['', 'é', ' v', random.hex(6)])}"`;
+        return `"${random.hex(random.integer(1, 5))}"=>${value}`;
+      }).join(', '),
+    ),
+  ),
+  type('ltree', (random) => quoted(random.pick(['', 'a', 'top.a_1.b']))),
+  type('money', (random) => quoted(decimal(random, 9, 2))),
+  type('bit(1)', (random) => `B'${random.integer(0, 1)}'`),
+  type('bit(11)', (random) => `B'${bits(random, 11)}'`),
+  type('varbit(20)', (random) => `B'${bits(random, random.integer(0, 20))}'`),
+  type('varbit', (random) => `B'${bits(random, random.integer(1, 70))}'`),
+  type('timetz', (random) =>
+    quoted(`${time(random, 6)}${random.pick(['+00', '-11:30', '+02', '+05:53'])}`),
+  ),
   type('macaddr', () => "'08:00:2b:01:02:03'"),
   type('int4range', (random) => quoted(random.pick(['empty', '[1,5)', '(,)']))),
   type('integer[]', (random) => array(random, () => String(random.integer(-9, 9)), 'integer[]')),
@@ -101,16 +128,6 @@ const plainTypes: readonly ColumnType[] = [
   ),
   type('boolean[]', (random) => array(random, () => random.pick(['true', 'false']), 'boolean[]')),
   type('uuid[]', (random) => array(random, () => quoted(random.uuid()), 'uuid[]')),
-];
-
-/** Types that we carry as text. */
-const otherTypes: readonly ColumnType[] = [
-  type('interval', () => "'1 day 02:03:04'"),
-  type('point', () => "'(1.5,-2)'"),
-  type('money', () => "'12.34'"),
-  type('bit(8)', () => "B'10100001'"),
-  type('bit(1)', () => "B'1'"),
-  type('timetz', () => "'12:34:56+02'"),
 ];
 
 /** Types of a key's first column, with the nth distinct literal. */
@@ -156,14 +173,13 @@ const columnNames = [
 export function randomTable(random: Random, number: number): RandomTable {
   const name = random.chance(0.2) ? `"Täble-${number} x"` : `random_${number}`;
   const columns = Array.from({ length: random.integer(1, 9) }, (_, index): Column => {
-    const isOther = random.chance(0.06);
-    const chosen = random.pick(isOther ? otherTypes : plainTypes);
+    const chosen = random.pick(plainTypes);
     const isRequired = random.chance(0.3);
     return {
       name: `"${random.pick(columnNames)} ${index}"`,
       type: chosen,
       isRequired,
-      default: random.chance(0.2) && !isOther ? defaultOf(chosen, random) : null,
+      default: random.chance(0.2) ? defaultOf(chosen, random) : null,
     };
   });
   const key = random.chance(0.88) ? random.pick(keyTypes) : null;
@@ -192,6 +208,15 @@ function defaultOf({ sql }: ColumnType, random: Random): string | null {
     timestamptz: random.pick(["'2020-01-02 03:04:05+00'", 'now()']),
     date: "'2020-01-02'",
     mood: "'ok'",
+    interval: "'1 day'",
+    money: "'1.50'",
+    'bit(1)': "B'1'",
+    xml: "'<a/>'",
+    timetz: "'10:00:00+02'",
+    hstore: "'a=>1'",
+    point: "'(1,2)'",
+    ltree: "'a.b'",
+    tsvector: "'a'",
     uuid: 'gen_random_uuid()',
   };
   return constants[sql] ?? null;

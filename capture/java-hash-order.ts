@@ -4,7 +4,7 @@ const loadFactor = 0.75;
 
 /**
  * The order in which a Java HashMap of Strings that was filled in the order given is walked: Debezium
- * counts the events of a transaction by table in one, and writes them in its order.
+ * counts the events of a transaction by table in one, and reads hstore into one.
  * https://docs.oracle.com/en/java/javase/21/docs/api/java.base/java/lang/String.html#hashCode()
  */
 export function hashMapOrder(keys: readonly string[]): readonly string[] {
