@@ -30,6 +30,8 @@ export interface NewTable {
   readonly partitionBy?: string;
   readonly clusterBy?: readonly string[];
   readonly primaryKey?: readonly string[];
+  /** The table goes by itself after that. */
+  readonly lifetimeMs?: number;
 }
 
 export interface LoadJob {
@@ -123,7 +125,7 @@ export class LakeConnection {
 
   /** Makes a table unless it is there. */
   async createTable(table: NewTable): Promise<void> {
-    const { partitionBy, clusterBy = [], primaryKey = [] } = table;
+    const { partitionBy, clusterBy = [], primaryKey = [], lifetimeMs } = table;
     const json = {
       tableReference: this.#reference(table.name),
       schema: { fields: table.fields },
@@ -134,10 +136,24 @@ export class LakeConnection {
       ...(primaryKey.length === 0
         ? {}
         : { tableConstraints: { primaryKey: { columns: primaryKey } } }),
+      ...(lifetimeMs === undefined ? {} : { expirationTime: String(Date.now() + lifetimeMs) }),
       ...this.#encryption('encryptionConfiguration'),
     };
     const uri = `/datasets/${this.dataset}/tables`;
     await this.#request({ method: 'POST', uri, json }).catch(unless('duplicate'));
+  }
+
+  /** `quoted`: as in a statement, `dataset`.`table`. */
+  async hasTable(quoted: string): Promise<boolean> {
+    const name = quoted.split('`').at(-2) ?? '';
+    const uri = `/datasets/${this.dataset}/tables/${encodeURIComponent(name)}`;
+    return await this.#request({ method: 'GET', uri }).then(
+      () => true,
+      (error: unknown) => {
+        if (reasonOf(error) === 'notFound') return false;
+        throw error;
+      },
+    );
   }
 
   /** Drops a table if it is there. */
@@ -146,7 +162,7 @@ export class LakeConnection {
     await this.#request({ method: 'DELETE', uri }).catch(unless('notFound'));
   }
 
-  /** Replaces a table's content. Sent again with the same id it runs no second time. */
+  /** Adds rows to a table that exists, all or none. Sent again with the same id it runs no second time. */
   async load(job: LoadJob): Promise<void> {
     for (let attempt = 0; ; attempt += 1) {
       const jobId = `${job.jobId}_${attempt}`;
@@ -162,7 +178,9 @@ export class LakeConnection {
       const known = await this.#upload(job).catch(async (error: unknown) => {
         if (reasonOf(error) !== 'duplicate') throw error;
         const { location } = this.#options;
-        return { jobReference: { jobId: job.jobId, ...(location === undefined ? {} : { location }) } };
+        return {
+          jobReference: { jobId: job.jobId, ...(location === undefined ? {} : { location }) },
+        };
       });
       await this.#finished(known);
       return {};
@@ -181,8 +199,8 @@ export class LakeConnection {
         jobId,
         sourceFormat: 'NEWLINE_DELIMITED_JSON',
         schema: { fields: [...fields] },
-        createDisposition: 'CREATE_IF_NEEDED',
-        writeDisposition: 'WRITE_TRUNCATE',
+        createDisposition: 'CREATE_NEVER',
+        writeDisposition: 'WRITE_APPEND',
         labels: this.#labels(),
         ...(this.#options.location === undefined ? {} : { location: this.#options.location }),
         ...this.#encryption('destinationEncryptionConfiguration'),
@@ -196,7 +214,11 @@ export class LakeConnection {
   async #start(sql: string): Promise<Job> {
     const { location } = this.#options;
     const jobId = `tributary_${randomUUID()}`;
-    const reference = { projectId: this.#options.project, jobId, ...(location === undefined ? {} : { location }) };
+    const reference = {
+      projectId: this.#options.project,
+      jobId,
+      ...(location === undefined ? {} : { location }),
+    };
     const configuration = { query: { query: sql, useLegacySql: false }, labels: this.#labels() };
     const json = { jobReference: reference, configuration };
     return await this.#request<Job>({ method: 'POST', uri: '/jobs', json }).catch(
@@ -221,7 +243,8 @@ export class LakeConnection {
         await this.#request<Rows>({ method: 'GET', uri: `/queries/${jobId}`, qs });
       }
       job = await this.#request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
-      if (!isQuery && job.status?.state !== 'DONE') await new Promise((done) => setTimeout(done, 50));
+      if (!isQuery && job.status?.state !== 'DONE')
+        await new Promise((done) => setTimeout(done, 50));
     }
     const { errorResult } = job.status;
     if (errorResult !== undefined) throw errorOfProto(errorResult, this.#options);

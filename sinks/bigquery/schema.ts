@@ -37,7 +37,8 @@ function refuseNames({ table }: TableVersion): void {
       column.name.length > columnLengthMax ||
       forbiddenInColumns.test(column.name) ||
       reservedPrefix.test(column.name);
-    if (isBad) throw refused(`the name of column "${column.name}" of ${tableName(table)}`, 'column');
+    if (isBad)
+      throw refused(`the name of column "${column.name}" of ${tableName(table)}`, 'column');
   }
 }
 

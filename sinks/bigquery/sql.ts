@@ -158,8 +158,7 @@ export function appendChangesSql(layout: VersionLayout, options: AppendOptions):
 /** JSON path of an object's member. https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#JSONPath_format */
 const memberPath = (name: string): string =>
   quoteText(`$."${name.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`);
-const memberOf = (json: string, name: string): string =>
-  `json_value(${json}, ${memberPath(name)})`;
+const memberOf = (json: string, name: string): string => `json_value(${json}, ${memberPath(name)})`;
 
 interface Sides {
   readonly left: string;

@@ -108,4 +108,3 @@ export class TableHistory {
 export function tableKey(table: Pick<TableSchema, 'schema' | 'name'>): string {
   return JSON.stringify([table.schema.toLowerCase(), table.name.toLowerCase()]);
 }
-

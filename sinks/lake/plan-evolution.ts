@@ -1,6 +1,17 @@
 import { PipelineError } from '../../runtime/errors.ts';
-import { type ColumnSchema, type LogicalType, type TableVersion, tableName } from '../../schemas/table-schema.ts';
-import { type LakeColumn, type LiveColumn, type NamesOf, tableKey, type TableLayout } from './layout.ts';
+import {
+  type ColumnSchema,
+  type LogicalType,
+  type TableVersion,
+  tableName,
+} from '../../schemas/table-schema.ts';
+import {
+  type LakeColumn,
+  type LiveColumn,
+  type NamesOf,
+  tableKey,
+  type TableLayout,
+} from './layout.ts';
 
 /** A constant for rows that exist: the expression for the column, and its exact text if that is not all of it. */
 export interface MissingConstant {
