@@ -45,6 +45,8 @@ class BigquerySink implements Sink {
   readonly #engine: LakeEngine;
   readonly #tables: ShareTables;
   #epoch = 0;
+  /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
+  #owner = '';
   #histories = new Map<string, TableHistory>();
   /** topic → what a truncate or a newer table of the name took away; stored with the checkpoint. */
   #floors: Record<string, PositionText> = {};
@@ -66,7 +68,7 @@ class BigquerySink implements Sink {
 
   async open(): Promise<Checkpoint> {
     await this.close();
-    const { checkpoint, floors } = await takeCheckpoint(this.#lake, this.#tables);
+    const { checkpoint, floors, owner } = await takeCheckpoint(this.#lake, this.#tables);
     this.#histories = new Map();
     for (const layout of await readLayouts(this.#lake, this.#tables)) {
       this.#historyOf(layout.topic).add(layout);
@@ -77,6 +79,7 @@ class BigquerySink implements Sink {
     }
     this.#end = undefined;
     this.#epoch = checkpoint.epoch;
+    this.#owner = owner;
     this.#published = checkpoint.applied;
     this.#floors = { ...floors };
     return checkpoint;
@@ -156,9 +159,12 @@ class BigquerySink implements Sink {
     }
   }
 
-  /** Of one owner: what another one staged under the same batch is never touched. */
+  /**
+   * Of one owner: what another one staged under the same batch is never touched. It names the load job
+   * as well, and job ids are one space a project: an id of another lake's would pass for a load of ours.
+   */
   #stageName(batchId: string, topic: string): string {
-    const name = JSON.stringify([batchId, topic, this.#epoch, this.#tables.share]);
+    const name = JSON.stringify([batchId, topic, this.#owner]);
     return `_tributary_stage_${createHash('sha256').update(name).digest('hex').slice(0, 24)}`;
   }
 

@@ -63,7 +63,7 @@ export interface StoredCheckpoint {
 export async function takeCheckpoint(
   lake: LakeConnection,
   tables: ShareTables,
-): Promise<StoredCheckpoint> {
+): Promise<StoredCheckpoint & { readonly owner: string }> {
   await lake.run(createSql(tables));
   const owner = randomUUID();
   await lake.run(/* sql */ `
@@ -74,7 +74,7 @@ export async function takeCheckpoint(
   const stored = await readCheckpoint(lake, tables);
   if (stored === null) throw new PipelineError('sink-corrupt', 'the lake has no checkpoint row');
   if (row?.[0] !== owner) throw fencedError(stored.checkpoint.epoch - 1, stored.checkpoint.epoch);
-  return stored;
+  return { ...stored, owner };
 }
 
 /** The checkpoint as a reader sees it; null in a lake that no sink has opened yet. */
