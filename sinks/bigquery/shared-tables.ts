@@ -204,6 +204,3 @@ export async function readLayouts(
   );
   return rows.map(([layout = null]) => JSON.parse(String(layout)) as TableLayout);
 }
-
-/** The dead letters, for whoever looks into them. */
-export const deadLettersOf = (dataset: string): string => lettersOf({ dataset, share: 0 });
