@@ -89,6 +89,12 @@ export const errorPolicies = {
   },
   'sink-fenced': { retry: 'never', exit: 5, hint: 'another sink process took over: stop this one' },
   'sink-failed': { retry: 'backoff', exit: 5, hint: 'see the cause' },
+  'sink-denied': {
+    retry: 'never',
+    exit: 5,
+    hint: 'check the credentials and permissions with `tributary check`',
+  },
+  'sink-refused': { retry: 'never', exit: 5, hint: 'see the message' },
   'sink-corrupt': {
     retry: 'never',
     exit: 5,

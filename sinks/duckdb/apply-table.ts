@@ -1,7 +1,7 @@
 import type { PositionText } from '../../schemas/position.ts';
 import type { TableBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
-import type { VersionLayout } from './layout.ts';
+import type { VersionLayout } from '../lake/layout.ts';
 import {
   appendChangesSql,
   applyFloorSql,

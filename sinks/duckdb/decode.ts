@@ -11,7 +11,7 @@ import {
 import { PipelineError } from '../../runtime/errors.ts';
 import type { Value } from '../../schemas/change.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
-import { valueOfExact } from './exact.ts';
+import { valueOfExact } from '../lake/exact.ts';
 
 /** The exact inverse of `encodeValue`: `exact` is what `_cdc_exact` says of the column, undefined if nothing. */
 export function decodeValue(type: LogicalType, cell: DuckDBValue, exact?: string): Value {

@@ -7,8 +7,9 @@ import { lakeNames, type Checkpoint, type Sink, type SinkBatch, type TableBatch 
 import { applyTable } from './apply-table.ts';
 import { type FileWriter, type LakeConnection, type LakeOptions, openLake } from './client.ts';
 import { evolveTable } from './evolve-table.ts';
-import { TableHistory, type TableLayout } from './layout.ts';
-import { planEvolution, refuseAlikeTables } from './schema.ts';
+import { TableHistory, type TableLayout } from '../lake/layout.ts';
+import { planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
+import { duckdbEngine } from './schema.ts';
 import {
   fencedError,
   publishCut,
@@ -95,8 +96,8 @@ class DuckdbSink implements Sink, FileWriter {
     const { newest } = history;
     // An older version, met again after a crash: its columns are all there.
     if (newest !== undefined && version.from < newest.from) return;
-    refuseAlikeTables(version, this.#newestLayouts());
-    const evolution = planEvolution(newest, version);
+    refuseAlikeTables(duckdbEngine, version, this.#newestLayouts());
+    const evolution = planEvolution(duckdbEngine, newest, version);
     if (newest?.from === version.from && evolution.steps.length === 0) return;
     const isPending = this.#isOpen;
     await this.#orAbandon(async () => {
@@ -268,7 +269,7 @@ class DuckdbSink implements Sink, FileWriter {
   #historyOf(topic: string): TableHistory {
     const known = this.#tables.get(topic);
     if (known !== undefined) return known;
-    const history = new TableHistory();
+    const history = new TableHistory(lakeNames);
     this.#tables.set(topic, history);
     return history;
   }

@@ -29,7 +29,7 @@ import { ExactText, type Value } from '../../schemas/change.ts';
 import { decimalText } from '../../schemas/pg-text.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
 import { duckdbTypeOf } from '../../schemas/type-mapping.ts';
-import { exactTextOf } from './exact.ts';
+import { exactTextOf } from '../lake/exact.ts';
 
 /** A value as the lake keeps it: the cell of its column and, where that cannot hold it all, its exact text. */
 export interface LakeValue {

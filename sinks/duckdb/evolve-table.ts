@@ -1,7 +1,7 @@
 import { lakeNames } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
-import type { LakeColumn } from './layout.ts';
-import type { Evolution, EvolutionStep } from './schema.ts';
+import type { LakeColumn } from '../lake/layout.ts';
+import type { Evolution, EvolutionStep } from '../lake/plan-evolution.ts';
 import {
   addColumnSql,
   changesOf,

@@ -2,15 +2,10 @@ import { ExactText } from '../../schemas/change.ts';
 import { parseArray } from '../../schemas/pg-text.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
 import { duckdbTypeOf } from '../../schemas/type-mapping.ts';
+import type { MissingConstant } from '../lake/plan-evolution.ts';
 import { hasLoneSurrogate } from './encode.ts';
-import { exactTextOf } from './exact.ts';
+import { exactTextOf } from '../lake/exact.ts';
 import { quoteText } from './sql.ts';
-
-/** A constant for rows that exist: the expression for the column, and its exact text if that is not all of it. */
-export interface MissingConstant {
-  readonly sql: string;
-  readonly exact: string | null;
-}
 
 /** PostgreSQL's text of a constant default (`attmissingval`) as DuckDB has to be told it. */
 export function missingConstant(type: LogicalType, text: string): MissingConstant {

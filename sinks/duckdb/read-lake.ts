@@ -7,7 +7,7 @@ import { type Checkpoint, lakeNames } from '../sink.ts';
 import { parseExact } from './apply-table.ts';
 import { type LakeConnection, openLake } from './client.ts';
 import { decodeValue } from './decode.ts';
-import { type LiveColumn, tableKey, type TableLayout } from './layout.ts';
+import { type LiveColumn, tableKey, type TableLayout } from '../lake/layout.ts';
 import { readCheckpoint, readLayouts } from './shared-tables.ts';
 import { changesOf, quoteName, stateOf } from './sql.ts';
 

@@ -4,7 +4,7 @@ import type { DeadLetter } from '../../schemas/change.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import type { Checkpoint, SinkBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
-import type { TableLayout } from './layout.ts';
+import type { TableLayout } from '../lake/layout.ts';
 import { quoteText } from './sql.ts';
 
 /** Schema of what all tables share. The checkpoint is one row: one place says how far the lake is. */

@@ -1,5 +1,5 @@
 import type { LakeNames } from '../sink.ts';
-import type { LakeColumn, TableLayout, VersionColumn, VersionLayout } from './layout.ts';
+import type { LakeColumn, TableLayout, VersionColumn, VersionLayout } from '../lake/layout.ts';
 
 export const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 export const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`;

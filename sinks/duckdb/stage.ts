@@ -15,7 +15,7 @@ import type { LogicalType } from '../../schemas/table-schema.ts';
 import type { FoldedRow, TableBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
 import { type ColumnEncoder, columnEncoder, encodeValue, stagedType } from './encode.ts';
-import type { VersionLayout } from './layout.ts';
+import type { VersionLayout } from '../lake/layout.ts';
 import {
   baseTable,
   createStageSql,

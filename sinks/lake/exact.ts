@@ -5,7 +5,8 @@ import type { LogicalType } from '../../schemas/table-schema.ts';
  * The texts in `_cdc_exact`, a JSON object column → text. An ExactText is its own text, which is
  * PostgreSQL's. The few other values that a column cannot hold have forms that PostgreSQL's text of the
  * type never has, so reading back gives exactly what was written:
- *   float −0 → "-0" · timestamps beyond DuckDB's range → "<µs since 1970> us" ·
+ *   float −0 → "-0" · times beyond an engine's range → "<µs since 1970 or midnight> us" ·
+ *   dates beyond it → "<days since 1970> days" ·
  *   arrays with such an element → "json:[...]" of the elements' forms · json, uuid → the text itself
  */
 
@@ -18,6 +19,7 @@ export function exactTextOf(type: LogicalType, value: Exclude<Value, null>): str
     const items = (value as readonly Value[]).map((item) => elementForm(type.element, item));
     return `${arrayPrefix}${JSON.stringify(items)}`;
   }
+  if (type.kind === 'date' && typeof value === 'number') return `${value} days`;
   return typeof value === 'bigint' ? `${value} us` : plainText(value);
 }
 
@@ -27,6 +29,9 @@ export function valueOfExact(type: LogicalType, text: string): Value {
     case 'float4':
     case 'float8':
       return text === '-0' ? -0 : new ExactText(text);
+    case 'date':
+      return /^-?\d+ days$/.test(text) ? Number(text.slice(0, -5)) : new ExactText(text);
+    case 'time':
     case 'timestamp':
     case 'timestamptz':
       return /^-?\d+ us$/.test(text) ? BigInt(text.slice(0, -3)) : new ExactText(text);

@@ -1,0 +1,240 @@
+import { createHash } from 'node:crypto';
+import { assert } from '../../runtime/assert.ts';
+import { PipelineError } from '../../runtime/errors.ts';
+import { type PositionText, positionZero } from '../../schemas/position.ts';
+import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
+import { TableHistory, type TableLayout } from '../lake/layout.ts';
+import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
+import type { Checkpoint, Sink, SinkBatch } from '../sink.ts';
+import { applyTable } from './apply-table.ts';
+import { LakeConnection, type LakeOptions } from './client.ts';
+import { evolveTable } from './evolve-table.ts';
+import { bigqueryEngine } from './schema.ts';
+import {
+  deadLettersSql,
+  fencedError,
+  guardedScript,
+  ledgerSql,
+  publishSql,
+  readCheckpoint,
+  readLayouts,
+  recordLayoutSql,
+  type ShareTables,
+  takeCheckpoint,
+} from './shared-tables.ts';
+import { applyFloorSql, viewSql } from './sql.ts';
+
+/** Where a test may let the sink die: `onStep` throws. */
+export const bigquerySinkSteps = ['begun', 'staged', 'before-commit', 'after-commit'] as const;
+export type BigquerySinkStep = (typeof bigquerySinkSteps)[number];
+
+export interface BigquerySinkOptions extends LakeOptions {
+  /** Number of the share that this sink loads; 0 where there is one. */
+  readonly share?: number;
+  readonly onStep?: (step: BigquerySinkStep) => void;
+}
+
+/** A lake in one dataset of BigQuery, loaded in batches. */
+export function createBigquerySink(options: BigquerySinkOptions): Sink {
+  return new BigquerySink(options);
+}
+
+class BigquerySink implements Sink {
+  readonly #options: BigquerySinkOptions;
+  readonly #lake: LakeConnection;
+  readonly #engine: LakeEngine;
+  readonly #tables: ShareTables;
+  #epoch = 0;
+  /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
+  #owner = '';
+  #histories = new Map<string, TableHistory>();
+  /** topic → what a truncate or a newer table of the name took away; stored with the checkpoint. */
+  #floors: Record<string, PositionText> = {};
+  /** Everything at or below it is visible: where the next transaction starts from. */
+  #published: PositionText = positionZero;
+  /** What the next published batch brings with it: statements in order, staging tables, changed views. */
+  #pending: string[] = [];
+  #stages: string[] = [];
+  readonly #views = new Map<string, TableLayout>();
+  /** What ended this owner's work: every later call fails with it. */
+  #end: unknown = new PipelineError('sink-failed', 'the BigQuery sink is not open');
+
+  constructor(options: BigquerySinkOptions) {
+    this.#options = options;
+    this.#lake = new LakeConnection(options);
+    this.#engine = bigqueryEngine(options.dataset);
+    this.#tables = { dataset: options.dataset, share: options.share ?? 0 };
+  }
+
+  async open(): Promise<Checkpoint> {
+    await this.close();
+    const { checkpoint, floors, owner } = await takeCheckpoint(this.#lake, this.#tables);
+    this.#histories = new Map();
+    for (const layout of await readLayouts(this.#lake, this.#tables)) {
+      this.#historyOf(layout.topic).add(layout);
+    }
+    // An owner that died between a commit and its views left them behind the tables.
+    for (const { newest } of this.#histories.values()) {
+      if (newest !== undefined) await this.#swapView(newest);
+    }
+    this.#end = undefined;
+    this.#epoch = checkpoint.epoch;
+    this.#owner = owner;
+    this.#published = checkpoint.applied;
+    this.#floors = { ...floors };
+    return checkpoint;
+  }
+
+  async evolve(version: TableVersion): Promise<void> {
+    this.#refuseWhenEnded();
+    const history = this.#historyOf(version.topic);
+    const { newest } = history;
+    // An older version, met again after a crash: its columns are all there.
+    if (newest !== undefined && version.from < newest.from) return;
+    const layouts = [...this.#histories.values()].flatMap((one) => one.newest ?? []);
+    refuseAlikeTables(this.#engine, version, layouts);
+    const evolution = planEvolution(this.#engine, newest, version);
+    if (newest?.from === version.from && evolution.steps.length === 0) return;
+    await this.#orAbandon(async () => {
+      const statements = await evolveTable(this.#lake, this.#engine, evolution);
+      const { layout, notes } = evolution;
+      this.#pending.push(...statements, recordLayoutSql(this.#tables, layout, notes));
+      this.#views.set(version.topic, layout);
+      history.add(layout);
+    });
+  }
+
+  async apply(batch: SinkBatch): Promise<void> {
+    this.#refuseWhenEnded();
+    const startedAt = performance.now();
+    await this.#orAbandon(async () => {
+      this.#step('begun');
+      this.#applyFloors(batch.cut.cut);
+      if (batch.deadLetters.length > 0) {
+        this.#pending.push(deadLettersSql(this.#tables, batch.deadLetters, batch.id));
+      }
+      await this.#stageTables(batch);
+      this.#step('staged');
+      const durationMs = performance.now() - startedAt;
+      const entry = { batch, floors: this.#floors, durationMs };
+      this.#pending.push(ledgerSql(this.#tables, entry));
+      if (!batch.cut.publish) return;
+      this.#pending.push(...publishSql(this.#tables, entry));
+      this.#step('before-commit');
+      await this.#commit(batch);
+      this.#step('after-commit');
+    });
+  }
+
+  /** Nothing is locked. */
+  async lend<T>(use: () => Promise<T>): Promise<T> {
+    this.#refuseWhenEnded();
+    return await use();
+  }
+
+  async close(): Promise<void> {
+    this.#forgetPending();
+    this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
+  }
+
+  async #stageTables(batch: SinkBatch): Promise<void> {
+    const loadedAtUs = BigInt(Date.now()) * 1000n;
+    for (const table of batch.tables) {
+      const { version, fold } = table;
+      const layout = this.#historyOf(version.topic).of(version);
+      assert(layout, `${tableName(version.table)} was evolved before its first batch`);
+      if (fold.floor !== null) this.#floors[version.topic] = fold.floor;
+      const stage = this.#stageName(batch.id, version.topic);
+      const statements = await applyTable({
+        lake: this.#lake,
+        layout,
+        batch: table,
+        batchId: batch.id,
+        loadedAtUs,
+        floor: this.#floors[version.topic] ?? null,
+        stage,
+      });
+      this.#stages.push(stage);
+      this.#pending.push(...statements);
+    }
+  }
+
+  /**
+   * Of one owner: what another one staged under the same batch is never touched. It names the load job
+   * as well, and job ids are one space a project: an id of another lake's would pass for a load of ours.
+   */
+  #stageName(batchId: string, topic: string): string {
+    const name = JSON.stringify([batchId, topic, this.#owner]);
+    return `_tributary_stage_${createHash('sha256').update(name).digest('hex').slice(0, 24)}`;
+  }
+
+  /** Rows of a table that was dropped and created again go when the cut passes that point. */
+  #applyFloors(cut: PositionText): void {
+    for (const [topic, { floor, newest }] of this.#histories) {
+      if (floor === null || newest === undefined || floor > cut) continue;
+      if (floor <= (this.#floors[topic] ?? positionZero)) continue;
+      this.#pending.push(applyFloorSql(this.#engine.namesOf(newest), floor));
+      this.#floors[topic] = floor;
+    }
+  }
+
+  /** One transaction. What became of it, the checkpoint says: also when its reply was lost. */
+  async #commit(batch: SinkBatch): Promise<void> {
+    const from = { epoch: this.#epoch, applied: this.#published };
+    const script = guardedScript(this.#tables, from, this.#pending);
+    const failure: unknown = await this.#lake.run(script).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    const stored = await readCheckpoint(this.#lake, this.#tables);
+    if (stored === null || stored.checkpoint.epoch !== this.#epoch) {
+      throw fencedError(this.#epoch, stored?.checkpoint.epoch);
+    }
+    if (stored.checkpoint.applied !== batch.checkpoint.applied || stored.batchId !== batch.id) {
+      throw failure ?? new PipelineError('sink-corrupt', 'the lake did not take a batch');
+    }
+    this.#published = batch.checkpoint.applied;
+    for (const layout of this.#views.values()) await this.#swapView(layout);
+    const stages = this.#stages;
+    this.#forgetPending();
+    // They expire by themselves if this fails.
+    await Promise.allSettled(stages.map((stage) => this.#lake.dropTable(stage)));
+  }
+
+  async #swapView(layout: TableLayout): Promise<void> {
+    await this.#lake.run(viewSql(this.#engine.namesOf(layout), layout));
+  }
+
+  /** On any failure back to the checkpoint: this owner's work has ended, a new one goes on from there. */
+  async #orAbandon(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#end ??= error;
+      this.#forgetPending();
+      throw this.#end;
+    }
+  }
+
+  #forgetPending(): void {
+    this.#pending = [];
+    this.#stages = [];
+    this.#views.clear();
+  }
+
+  #historyOf(topic: string): TableHistory {
+    const known = this.#histories.get(topic);
+    if (known !== undefined) return known;
+    const history = new TableHistory(this.#engine.namesOf);
+    this.#histories.set(topic, history);
+    return history;
+  }
+
+  #refuseWhenEnded(): void {
+    if (this.#end !== undefined) throw this.#end;
+  }
+
+  #step(step: BigquerySinkStep): void {
+    this.#options.onStep?.(step);
+  }
+}

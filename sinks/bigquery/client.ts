@@ -1,0 +1,288 @@
+import { randomUUID } from 'node:crypto';
+import { BigQuery, type BigQueryOptions } from '@google-cloud/bigquery';
+import { PassThroughClient } from 'google-auth-library';
+import { assert } from '../../runtime/assert.ts';
+import { PipelineError } from '../../runtime/errors.ts';
+import { type ErrorProto, errorOfProto, reasonOf, translateBigqueryError } from './errors.ts';
+import type { TableField } from './sql.ts';
+
+export interface LakeOptions {
+  readonly project: string;
+  readonly dataset: string;
+  /** "EU", "us-central1": where the dataset is. */
+  readonly location?: string | undefined;
+  /** Another address than the service's own: an emulator, which asks for no credentials. */
+  readonly endpoint?: string | undefined;
+  /** A service account's key; the machine's own credentials when left out. */
+  readonly credentialsFile?: string | undefined;
+  /** Of the key that new tables are encrypted with. */
+  readonly kmsKey?: string | undefined;
+  /** On every job, beside our own. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
+/** A row as REST has it: every value is text, or null. */
+export type TextRow = readonly (string | null)[];
+
+export interface NewTable {
+  readonly name: string;
+  readonly fields: readonly TableField[];
+  readonly partitionBy?: string;
+  readonly clusterBy?: readonly string[];
+  readonly primaryKey?: readonly string[];
+  /** The table goes by itself after that. */
+  readonly lifetimeMs?: number;
+}
+
+export interface LoadJob {
+  /** Deterministic: a load that was sent twice runs once. */
+  readonly jobId: string;
+  readonly table: string;
+  readonly fields: readonly TableField[];
+  readonly rows: readonly object[];
+}
+
+interface Job {
+  readonly jobReference?: { readonly jobId?: string; readonly location?: string };
+  readonly status?: { readonly state?: string; readonly errorResult?: ErrorProto };
+}
+
+interface Rows {
+  readonly jobComplete?: boolean;
+  readonly pageToken?: string;
+  readonly rows?: readonly { readonly f: readonly { readonly v: unknown }[] }[];
+}
+
+interface Request {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly uri: string;
+  readonly json?: object;
+  readonly qs?: Readonly<Record<string, string | number | boolean>>;
+}
+
+const waitMsMax = 10_000;
+const rowsPerPage = 20_000;
+/** A job that failed keeps its id: the next attempt has the next one. */
+const attemptsMax = 5;
+
+/** A dataset and the client that reaches it. Errors come out translated; no value is ever rounded by the client. */
+export class LakeConnection {
+  readonly #options: LakeOptions;
+  readonly #client: BigQuery;
+
+  constructor(options: LakeOptions) {
+    this.#options = options;
+    const { project, endpoint, credentialsFile } = options;
+    const access: BigQueryOptions =
+      credentialsFile !== undefined
+        ? { keyFilename: credentialsFile }
+        : endpoint !== undefined
+          ? { authClient: new PassThroughClient() }
+          : {};
+    this.#client = new BigQuery({
+      projectId: project,
+      ...access,
+      ...(endpoint === undefined ? {} : { apiEndpoint: endpoint }),
+    });
+  }
+
+  get dataset(): string {
+    return this.#options.dataset;
+  }
+
+  /** Runs a statement or script to its end; throws what it failed with. */
+  async run(sql: string): Promise<void> {
+    await this.#finished(await this.#start(sql));
+  }
+
+  /** All rows of a small result. */
+  async rows(sql: string): Promise<readonly TextRow[]> {
+    const rows: TextRow[] = [];
+    for await (const page of this.pages(sql)) rows.push(...page);
+    return rows;
+  }
+
+  /** A result of any size, page by page. */
+  async *pages(sql: string): AsyncGenerator<readonly TextRow[], void, undefined> {
+    const started = await this.#start(sql);
+    await this.#finished(started);
+    const { jobId = '', location } = started.jobReference ?? {};
+    let pageToken: string | undefined;
+    do {
+      const answer: Rows = await this.#request<Rows>({
+        method: 'GET',
+        uri: `/queries/${jobId}`,
+        qs: {
+          maxResults: rowsPerPage,
+          ...(location === undefined ? {} : { location }),
+          ...(pageToken === undefined ? {} : { pageToken }),
+        },
+      });
+      yield (answer.rows ?? []).map(({ f }) => f.map(({ v }) => textOf(v)));
+      ({ pageToken } = answer);
+    } while (pageToken !== undefined);
+  }
+
+  /** Makes a table unless it is there. */
+  async createTable(table: NewTable): Promise<void> {
+    const { partitionBy, clusterBy = [], primaryKey = [], lifetimeMs } = table;
+    const json = {
+      tableReference: this.#reference(table.name),
+      schema: { fields: table.fields },
+      ...(partitionBy === undefined
+        ? {}
+        : { timePartitioning: { type: 'DAY', field: partitionBy } }),
+      ...(clusterBy.length === 0 ? {} : { clustering: { fields: clusterBy } }),
+      ...(primaryKey.length === 0
+        ? {}
+        : { tableConstraints: { primaryKey: { columns: primaryKey } } }),
+      ...(lifetimeMs === undefined ? {} : { expirationTime: String(Date.now() + lifetimeMs) }),
+      ...this.#encryption('encryptionConfiguration'),
+    };
+    const uri = `/datasets/${this.dataset}/tables`;
+    await this.#request({ method: 'POST', uri, json }).catch(unless('duplicate'));
+  }
+
+  /** `quoted`: as in a statement, `dataset`.`table`. */
+  async hasTable(quoted: string): Promise<boolean> {
+    const name = quoted.split('`').at(-2) ?? '';
+    const uri = `/datasets/${this.dataset}/tables/${encodeURIComponent(name)}`;
+    return await this.#request({ method: 'GET', uri }).then(
+      () => true,
+      (error: unknown) => {
+        if (reasonOf(error) === 'notFound') return false;
+        throw error;
+      },
+    );
+  }
+
+  /** Drops a table if it is there. */
+  async dropTable(name: string): Promise<void> {
+    const uri = `/datasets/${this.dataset}/tables/${encodeURIComponent(name)}`;
+    await this.#request({ method: 'DELETE', uri }).catch(unless('notFound'));
+  }
+
+  /** Adds rows to a table that exists, all or none. Sent again with the same id it runs no second time. */
+  async load(job: LoadJob): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      const jobId = `${job.jobId}_${attempt}`;
+      const { error } = await this.#loadOnce({ ...job, jobId });
+      if (error === undefined) return;
+      // Found under that id, but failed: the id is used up.
+      if (attempt + 1 >= attemptsMax || error.policy.retry === 'never') throw error;
+    }
+  }
+
+  async #loadOnce(job: LoadJob): Promise<{ readonly error?: PipelineError }> {
+    try {
+      const known = await this.#upload(job).catch(async (error: unknown) => {
+        if (reasonOf(error) !== 'duplicate') throw error;
+        const { location } = this.#options;
+        return {
+          jobReference: { jobId: job.jobId, ...(location === undefined ? {} : { location }) },
+        };
+      });
+      await this.#finished(known);
+      return {};
+    } catch (error) {
+      if (error instanceof PipelineError) return { error };
+      throw error;
+    }
+  }
+
+  #upload({ jobId, table, fields, rows }: LoadJob): Promise<Job> {
+    const { promise, resolve, reject } = Promise.withResolvers<Job>();
+    const stream = this.#client
+      .dataset(this.dataset)
+      .table(table)
+      .createWriteStream({
+        jobId,
+        sourceFormat: 'NEWLINE_DELIMITED_JSON',
+        schema: { fields: [...fields] },
+        createDisposition: 'CREATE_NEVER',
+        writeDisposition: 'WRITE_APPEND',
+        labels: this.#labels(),
+        ...(this.#options.location === undefined ? {} : { location: this.#options.location }),
+        ...this.#encryption('destinationEncryptionConfiguration'),
+      } as Parameters<ReturnType<BigQuery['dataset']>['table']>[0] & object);
+    stream.on('error', (error: unknown) => reject(this.#translated(error)));
+    stream.on('job', (job: { metadata?: Job }) => resolve(job.metadata ?? {}));
+    stream.end(rows.map((row) => JSON.stringify(row)).join('\n'));
+    return promise;
+  }
+
+  async #start(sql: string): Promise<Job> {
+    const { location } = this.#options;
+    const jobId = `tributary_${randomUUID()}`;
+    const reference = {
+      projectId: this.#options.project,
+      jobId,
+      ...(location === undefined ? {} : { location }),
+    };
+    const configuration = { query: { query: sql, useLegacySql: false }, labels: this.#labels() };
+    const json = { jobReference: reference, configuration };
+    return await this.#request<Job>({ method: 'POST', uri: '/jobs', json }).catch(
+      (error: unknown) => {
+        // The library sends again what got no answer: then the first one is under way.
+        if (reasonOf(error) === 'duplicate') return { jobReference: reference };
+        throw error;
+      },
+    );
+  }
+
+  /** Waits for a job's end. A DONE job may have failed: only `errorResult` tells. */
+  async #finished(started: Job): Promise<void> {
+    const { jobId, location } = started.jobReference ?? {};
+    assert(jobId, 'a job has an id');
+    let job = started;
+    while (job.status?.state !== 'DONE') {
+      const place = location === undefined ? {} : { location };
+      const isQuery = jobId.startsWith('tributary_') && !jobId.startsWith('tributary_load_');
+      if (isQuery) {
+        const qs = { timeoutMs: waitMsMax, maxResults: 0, ...place };
+        await this.#request<Rows>({ method: 'GET', uri: `/queries/${jobId}`, qs });
+      }
+      job = await this.#request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
+      if (!isQuery && job.status?.state !== 'DONE')
+        await new Promise((done) => setTimeout(done, 50));
+    }
+    const { errorResult } = job.status;
+    if (errorResult !== undefined) throw errorOfProto(errorResult, this.#options);
+  }
+
+  #reference(table: string) {
+    return { projectId: this.#options.project, datasetId: this.dataset, tableId: table };
+  }
+
+  #labels(): Record<string, string> {
+    return { ...this.#options.labels, 'made-by': 'tributary' };
+  }
+
+  #encryption(name: string): object {
+    const { kmsKey } = this.#options;
+    return kmsKey === undefined ? {} : { [name]: { kmsKeyName: kmsKey } };
+  }
+
+  #request<T>(request: Request): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#client.request(request, (error, body) => {
+      if (error === null || error === undefined) resolve(body as T);
+      else reject(this.#translated(error));
+    });
+    return promise;
+  }
+
+  #translated(error: unknown): Error {
+    const translated = translateBigqueryError(error, this.#options);
+    return translated instanceof Error ? translated : new Error(String(translated));
+  }
+}
+
+const textOf = (value: unknown): string | null => {
+  if (value === null || value === undefined) return null;
+  return typeof value === 'string' ? value : JSON.stringify(value);
+};
+
+const unless = (reason: string) => (error: unknown) => {
+  if (reasonOf(error) !== reason) throw error;
+};

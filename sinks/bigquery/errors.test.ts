@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest';
+import { PipelineError } from '../../runtime/errors.ts';
+import { errorOfProto, reasonOf, translateBigqueryError } from './errors.ts';
+
+const place = { project: 'p', dataset: 'd' };
+
+it.for([
+  ['quotaExceeded', 'sink-failed', 'backoff'],
+  ['rateLimitExceeded', 'sink-failed', 'backoff'],
+  ['backendError', 'sink-failed', 'backoff'],
+  ['accessDenied', 'sink-denied', 'never'],
+  ['billingNotEnabled', 'sink-denied', 'never'],
+  ['notFound', 'sink-refused', 'never'],
+  ['invalidQuery', 'sink-refused', 'never'],
+] as const)('%s is %s, retried: %s', ([reason, kind, retry]) => {
+  const error = errorOfProto({ reason, message: 'said' }, place);
+  expect([error.kind, error.policy.retry, reasonOf(error)]).toEqual([kind, retry, reason]);
+});
+
+it('a text that can quote a row is neither in the message nor in the cause', () => {
+  const error = errorOfProto({ reason: 'invalid', message: 'bad value "secret"' }, place);
+  expect([error.message, error.cause]).toEqual([expect.not.stringContaining('secret'), undefined]);
+});
+
+it('an HTTP status, a lost connection and a token are translated; a defect of ours is not', () => {
+  const of = (fields: object, message = 'x') =>
+    translateBigqueryError(Object.assign(new Error(message), fields), place);
+  expect(reasonOf(of({ code: 503 }))).toBe('backendError');
+  expect(reasonOf(of({ code: 409, errors: [{ reason: 'duplicate' }] }))).toBe('duplicate');
+  expect(reasonOf(of({ code: 'ECONNRESET' }))).toBe('unreachable');
+  expect(reasonOf(of({}, 'invalid_grant: token expired'))).toBe('unauthorized');
+  expect(of({}, 'x is not a function')).not.toBeInstanceOf(PipelineError);
+});

@@ -1,0 +1,206 @@
+import { randomUUID } from 'node:crypto';
+import { PipelineError } from '../../runtime/errors.ts';
+import type { DeadLetter } from '../../schemas/change.ts';
+import { type PositionText, positionZero } from '../../schemas/position.ts';
+import type { TableLayout } from '../lake/layout.ts';
+import type { Checkpoint, SinkBatch } from '../sink.ts';
+import type { LakeConnection } from './client.ts';
+import { quoteText, relation } from './sql.ts';
+
+/** Which tables a share has for itself: two transactions that change one table cannot both commit. */
+export interface ShareTables {
+  readonly dataset: string;
+  /** 0 for the only one. */
+  readonly share: number;
+}
+
+const named = ({ dataset, share }: ShareTables, name: string): string =>
+  relation(dataset, share === 0 ? name : `${name}_${share}`);
+const checkpointsOf = (tables: ShareTables) => named(tables, '_tributary_checkpoints');
+const commitsOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_commits');
+const watermarksOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_watermarks');
+const lettersOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_dead_letters');
+const historyOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_schema_history');
+
+/**
+ * The checkpoint's one row comes with its table: two owners that start at once cannot make two. The
+ * other tables are only inserted into, which conflicts with nobody.
+ */
+function createSql(tables: ShareTables): string {
+  return /* sql */ `
+    create table if not exists ${checkpointsOf(tables)} as
+      select 0 as epoch, '' as owner, ${quoteText(positionZero)} as applied, '0/0' as applied_lsn,
+        0 as watermark_offset, '{}' as offsets, '{}' as floors, '' as batch_id,
+        current_timestamp() as updated_at;
+    create table if not exists ${commitsOf(tables)} (
+      batch_id string, cut string, lsn string, committed_at timestamp, is_published bool,
+      row_count int64, table_count int64, dead_letter_count int64, applied_at timestamp,
+      duration_ms float64);
+    create table if not exists ${watermarksOf(tables)} (
+      cut string, lsn string, committed_at timestamp, batch_id string, applied_at timestamp);
+    create table if not exists ${lettersOf(tables)} (
+      topic string, \`partition\` int64, \`offset\` int64, seq string, reason string, key bytes,
+      value bytes, batch_id string, recorded_at timestamp);
+    create table if not exists ${historyOf(tables)} (
+      topic string, schema_name string, table_name string, oid int64, value_schema_id int64,
+      from_seq string, notes array<string>, layout string, recorded_at timestamp)`;
+}
+
+const text = (value: string | null): string => (value === null ? 'null' : quoteText(value));
+const moment = (us: bigint | string | null): string =>
+  us === null ? 'null' : `timestamp_micros(${BigInt(us)})`;
+const bytes = (value: Uint8Array | null): string =>
+  value === null ? 'null' : `from_base64('${Buffer.from(value).toString('base64')}')`;
+
+/** How far the lake is, and the floors of its tables by topic. */
+export interface StoredCheckpoint {
+  readonly checkpoint: Checkpoint;
+  readonly floors: Readonly<Record<string, PositionText>>;
+  readonly batchId: string;
+}
+
+/** Makes what is missing, raises the epoch and reads the checkpoint. Throws `sink-fenced` when another owner did so too. */
+export async function takeCheckpoint(
+  lake: LakeConnection,
+  tables: ShareTables,
+): Promise<StoredCheckpoint & { readonly owner: string }> {
+  await lake.run(createSql(tables));
+  const owner = randomUUID();
+  await lake.run(/* sql */ `
+    update ${checkpointsOf(tables)}
+    set epoch = epoch + 1, owner = ${quoteText(owner)}, updated_at = current_timestamp()
+    where true`);
+  const [row] = await lake.rows(/* sql */ `select owner from ${checkpointsOf(tables)}`);
+  const stored = await readCheckpoint(lake, tables);
+  if (stored === null) throw new PipelineError('sink-corrupt', 'the lake has no checkpoint row');
+  if (row?.[0] !== owner) throw fencedError(stored.checkpoint.epoch - 1, stored.checkpoint.epoch);
+  return { ...stored, owner };
+}
+
+/** The checkpoint as a reader sees it; null in a lake that no sink has opened yet. */
+export async function readCheckpoint(
+  lake: LakeConnection,
+  tables: ShareTables,
+): Promise<StoredCheckpoint | null> {
+  if (!(await lake.hasTable(checkpointsOf(tables)))) return null;
+  const [row] = await lake.rows(/* sql */ `
+    select epoch, applied, watermark_offset, offsets, floors, batch_id
+    from ${checkpointsOf(tables)}`);
+  if (row === undefined) return null;
+  const [epoch, applied, watermarkOffset, offsets, floors, batchId] = row;
+  return {
+    checkpoint: {
+      epoch: Number(epoch),
+      applied: String(applied),
+      watermarkOffset: Number(watermarkOffset),
+      offsets: JSON.parse(String(offsets)) as Checkpoint['offsets'],
+    },
+    floors: JSON.parse(String(floors)) as StoredCheckpoint['floors'],
+    batchId: String(batchId),
+  };
+}
+
+export function fencedError(epoch: number, stored?: number): PipelineError {
+  const by = stored === undefined ? '' : ` of epoch ${stored}`;
+  return new PipelineError(
+    'sink-fenced',
+    `the lake of epoch ${epoch} was taken over by another owner${by}`,
+    { context: { epoch, ...(stored === undefined ? {} : { stored }) } },
+  );
+}
+
+/** What goes into the ledger of a batch. */
+export interface LedgerEntry {
+  readonly batch: SinkBatch;
+  readonly floors: Readonly<Record<string, PositionText>>;
+  readonly durationMs: number;
+}
+
+export function ledgerSql(tables: ShareTables, { batch, durationMs }: LedgerEntry): string {
+  const { cut, deadLetters } = batch;
+  const rowCount = batch.tables.reduce((sum, table) => sum + table.changes.length, 0);
+  return /* sql */ `
+    insert into ${commitsOf(tables)} (batch_id, cut, lsn, committed_at, is_published, row_count,
+      table_count, dead_letter_count, applied_at, duration_ms)
+    values (${quoteText(batch.id)}, ${quoteText(cut.cut)}, ${quoteText(cut.lsn)},
+      ${moment(cut.committedAtUs)}, ${cut.publish}, ${rowCount}, ${batch.tables.length},
+      ${deadLetters.length}, current_timestamp(), ${durationMs.toFixed(3)})`;
+}
+
+/** Moves the checkpoint and publishes the cut. The update is the fence: it conflicts with another owner's. */
+export function publishSql(tables: ShareTables, { batch, floors }: LedgerEntry): readonly string[] {
+  const { checkpoint, cut } = batch;
+  const update = /* sql */ `
+    update ${checkpointsOf(tables)}
+    set applied = ${quoteText(checkpoint.applied)}, applied_lsn = ${quoteText(cut.lsn)},
+      watermark_offset = ${checkpoint.watermarkOffset},
+      offsets = ${quoteText(JSON.stringify(checkpoint.offsets))},
+      floors = ${quoteText(JSON.stringify(floors))}, batch_id = ${quoteText(batch.id)},
+      updated_at = current_timestamp()
+    where epoch = ${checkpoint.epoch}`;
+  const insert = /* sql */ `
+    insert into ${watermarksOf(tables)} (cut, lsn, committed_at, batch_id, applied_at)
+    values (${quoteText(cut.cut)}, ${quoteText(cut.lsn)}, ${moment(cut.committedAtUs)},
+      ${quoteText(batch.id)}, current_timestamp())`;
+  return [update, insert];
+}
+
+/**
+ * One transaction that does nothing unless the checkpoint is where this owner left it. Whether it did is
+ * then read from the checkpoint, as after a reply that was lost.
+ */
+export function guardedScript(
+  tables: ShareTables,
+  from: { readonly epoch: number; readonly applied: PositionText },
+  statements: readonly string[],
+): string {
+  return /* sql */ `
+    begin transaction;
+    if (select count(*) from ${checkpointsOf(tables)}
+        where epoch = ${from.epoch} and applied = ${quoteText(from.applied)}) = 1 then
+      ${statements.map((statement) => `${statement};`).join('\n')}
+    end if;
+    commit transaction;`;
+}
+
+export function deadLettersSql(
+  tables: ShareTables,
+  letters: readonly DeadLetter[],
+  batchId: string,
+): string {
+  const rows = letters.map((letter) => {
+    const place = `${quoteText(letter.topic)}, ${letter.partition}, ${letter.offset}`;
+    return `(${place}, ${text(letter.seq)}, ${quoteText(letter.reason)}, ${bytes(letter.key)},
+      ${bytes(letter.value)}, ${quoteText(batchId)}, current_timestamp())`;
+  });
+  return /* sql */ `
+    insert into ${lettersOf(tables)} (topic, \`partition\`, \`offset\`, seq, reason, key, value,
+      batch_id, recorded_at)
+    values ${rows.join(', ')}`;
+}
+
+export function recordLayoutSql(
+  tables: ShareTables,
+  layout: TableLayout,
+  notes: readonly string[],
+): string {
+  return /* sql */ `
+    insert into ${historyOf(tables)} (topic, schema_name, table_name, oid, value_schema_id, from_seq,
+      notes, layout, recorded_at)
+    values (${quoteText(layout.topic)}, ${quoteText(layout.schema)}, ${quoteText(layout.name)},
+      ${layout.oid}, ${layout.valueSchemaId}, ${quoteText(layout.from)},
+      [${notes.map(quoteText).join(', ')}], ${quoteText(JSON.stringify(layout))},
+      current_timestamp())`;
+}
+
+/** All layouts in the order of their positions; none in a lake that no sink has opened yet. */
+export async function readLayouts(
+  lake: LakeConnection,
+  tables: ShareTables,
+): Promise<readonly TableLayout[]> {
+  if (!(await lake.hasTable(historyOf(tables)))) return [];
+  const rows = await lake.rows(
+    /* sql */ `select layout from ${historyOf(tables)} order by from_seq`,
+  );
+  return rows.map(([layout = null]) => JSON.parse(String(layout)) as TableLayout);
+}
