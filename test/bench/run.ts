@@ -1,4 +1,5 @@
-// npm run bench [-- capture|latency|load ...]: all of them unless named. One JSON line a figure.
+// npm run bench [-- capture|latency|load|encode ...]: all of them unless named. One JSON line a figure.
+import { benchEncode } from './bigquery-encode.ts';
 import { benchCapture } from './capture-throughput.ts';
 import { benchLoad } from './log-to-lake.ts';
 import { benchLatency } from './latency.ts';
@@ -7,6 +8,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   capture: benchCapture,
   load: benchLoad,
   latency: benchLatency,
+  encode: benchEncode,
 };
 const wanted = process.argv.slice(2);
 for (const [name, bench] of Object.entries(benches)) {
