@@ -140,8 +140,25 @@ function boundedMicros(field: Field, micros: bigint): bigint {
   return micros;
 }
 
+const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
+const rawJson = (int: bigint): unknown => rawJSON(String(int));
+
+/** Parses a line whose whole numbers beyond 2^53 become bigint, so that none is rounded. */
+export function parseExact(line: string): unknown {
+  const reviver = (_: string, value: unknown, { source }: { source?: string }) =>
+    typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source ?? '')
+      ? BigInt(source ?? '')
+      : value;
+  return JSON.parse(line, reviver as Parameters<typeof JSON.parse>[1]) as unknown;
+}
+
 function checkJson(field: Field, value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  const text =
+    typeof value === 'string'
+      ? value
+      : JSON.stringify(value, (_, part: unknown) =>
+          typeof part === 'bigint' ? rawJson(part) : part,
+        );
   try {
     JSON.parse(text);
   } catch {

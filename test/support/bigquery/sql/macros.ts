@@ -1,6 +1,8 @@
 /** BigQuery's functions that DuckDB lacks or means otherwise, under names that `translate.ts` puts in. */
 export const functionMacros: readonly string[] = [
   `create type bignumeric as varchar`,
+  `create macro bq_string(value) as case when typeof(value) like 'DECIMAL%' and contains(value::varchar, '.')
+    then rtrim(rtrim(value::varchar, '0'), '.') else value::varchar end`,
   `create macro json_value(value, path) as json_extract_string(value, path)`,
   `create macro json_query(value, path) as json_extract(value, path)`,
   `create macro to_json_string(value) as to_json(value)::varchar`,
