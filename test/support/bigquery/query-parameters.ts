@@ -60,7 +60,7 @@ function valueSql(type: ParameterType, given: ParameterValue): string {
   if (given.value === null || given.value === undefined) return `CAST(NULL AS ${sqlType})`;
   const cell = checkCell(field, given.value);
   if (cell instanceof Uint8Array) return `unhex('${Buffer.from(cell).toString('hex')}')`;
-  if (field.type === 'TIMESTAMP') return `make_timestamptz(${String(cell)}::bigint)`;
+  if (field.type === 'TIMESTAMP') return `make_timestamptz(${cell as bigint}::bigint)`;
   const text = field.type === 'NUMERIC' ? decimalText(cell as bigint, 9) : String(given.value);
   return `CAST(${quoteText(text)} AS ${sqlType})`;
 }

@@ -46,11 +46,7 @@ const settingsOf = (body: Json): TableSettings =>
 const fieldsOf = (body: Json): readonly FieldResource[] | undefined =>
   (body['schema'] as { fields?: readonly FieldResource[] } | undefined)?.fields;
 
-type Route = (
-  tools: RestTools,
-  request: RestRequest,
-  ids: readonly string[],
-) => Promise<unknown> | unknown;
+type Route = (tools: RestTools, request: RestRequest, ids: readonly string[]) => unknown;
 
 const dataset = ([projectId = '', datasetId = '']: readonly string[]) => ({ projectId, datasetId });
 const table = ([projectId = '', datasetId = '', tableId = '']: readonly string[]) => ({

@@ -65,7 +65,7 @@ export interface NewTable {
   readonly viewQuery?: string;
 }
 
-export const schemaOf = ({ projectId, datasetId }: Omit<TableRef, 'tableId'>): string =>
+const schemaOf = ({ projectId, datasetId }: Omit<TableRef, 'tableId'>): string =>
   `${projectId}.${datasetId}`;
 export const duckdbName = (ref: TableRef): string =>
   `${quoteName(schemaOf(ref))}.${quoteName(ref.tableId)}`;
@@ -299,7 +299,9 @@ export class Store implements StreamStore, AsyncDisposable {
     const newest = new Map<string, KeyedChange>();
     const next = new Map<string, string | undefined>();
     for (const change of changes) {
-      const key = primaryKey.map((column) => String(change.row[column])).join('\u0000');
+      const key = primaryKey
+        .map((column) => `${change.row[column] as string | number | bigint}`)
+        .join('\u0000');
       const known = next.has(key) ? next.get(key) : sequences.get(key);
       if (known !== undefined && change.sequence === undefined) {
         throw new ServiceError(

@@ -50,7 +50,7 @@ export function compareSequences(left: string, right: string): number {
 }
 
 /** The sections of a change sequence number. Throws `RangeError` for another form. */
-export function parseSequence(text: string): bigint[] {
+function parseSequence(text: string): bigint[] {
   if (!/^[0-9a-f]{1,16}(\/[0-9a-f]{1,16}){0,3}$/i.test(text)) {
     throw new RangeError(`_CHANGE_SEQUENCE_NUMBER ${text} is not of 1 to 4 hexadecimal sections`);
   }

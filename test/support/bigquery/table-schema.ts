@@ -73,7 +73,7 @@ const reservedPrefixes = [
 const forbiddenSigns = /[!"$()*,./;?@[\\\]^`{}~]/;
 
 /** Type by its SQL or REST name. Throws `invalid` for others. */
-export function fieldType(name: string): FieldType {
+function fieldType(name: string): FieldType {
   const upper = name.toUpperCase();
   const type = typeAliases[upper] ?? fieldTypes.find((known) => known === upper);
   if (type === undefined) throw new ServiceError('invalid', `Invalid value for type: ${name}`);
@@ -117,7 +117,7 @@ function readField(resource: FieldResource): Field {
 }
 
 /** Throws `invalid` unless BigQuery takes the name for a column. */
-export function checkColumnName(name: string): void {
+function checkColumnName(name: string): void {
   const upper = name.toUpperCase();
   const prefix = reservedPrefixes.find((reserved) => upper.startsWith(reserved));
   if (name.length === 0 || name.length > columnNameCharsMax || forbiddenSigns.test(name)) {
@@ -179,7 +179,7 @@ const widenings: Partial<Record<FieldType, readonly FieldType[]>> = {
 };
 
 /** Whether a column's type may become the other. https://cloud.google.com/bigquery/docs/managing-table-schemas */
-export const canWiden = (from: FieldType, to: FieldType): boolean =>
+const canWiden = (from: FieldType, to: FieldType): boolean =>
   from === to || (widenings[from]?.includes(to) ?? false);
 
 /** Throws `invalid` unless a table's columns may become these: only added, relaxed or widened. */

@@ -38,7 +38,7 @@ const bignumericScale = 38;
 const jsonDepthMax = 500;
 
 /** A decimal text as an integer of 10^-scale, rounded half away from zero. Undefined if it is no number. */
-export function scaleDecimal(text: string, scale: number): bigint | undefined {
+function scaleDecimal(text: string, scale: number): bigint | undefined {
   const match = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?$/.exec(text.trim());
   const [, sign = '', whole = '', fraction = '', exponent = '0'] = match ?? [];
   if (match === null || whole + fraction === '') return undefined;
@@ -140,8 +140,8 @@ function boundedMicros(field: Field, micros: bigint): bigint {
   return micros;
 }
 
-const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
-const rawJson = (int: bigint): unknown => rawJSON(String(int));
+const json = JSON as unknown as { rawJSON(text: string): unknown };
+const rawJson = (int: bigint): unknown => json.rawJSON(String(int));
 
 /** Parses a line whose whole numbers beyond 2^53 become bigint, so that none is rounded. */
 export function parseExact(line: string): unknown {
@@ -175,8 +175,8 @@ function checkJson(field: Field, value: unknown): string {
 
 function checkText(field: Field, value: unknown): string {
   if (typeof value === 'object') return invalid(field, 'This field is not a record');
-  const text = String(value);
-  const length = [...text].length;
+  const text = typeof value === 'string' ? value : `${value as number | bigint | boolean}`;
+  const length = Array.from(text).length;
   if (length > (field.maxLength ?? Infinity)) {
     return invalid(field, `maximum length ${field.maxLength}, but its value has length ${length}`);
   }

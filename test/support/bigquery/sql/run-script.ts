@@ -177,9 +177,9 @@ export class ScriptRun implements Names {
           (await this.#scalar(translate(statement.message, this))) ?? '',
         );
       case 'if': {
-        for (const { condition, then } of statement.branches) {
+        for (const { condition, statements } of statement.branches) {
           if ((await this.#scalar(`(${translate(condition, this)})`)) === 'true')
-            return this.block(then);
+            return this.block(statements);
         }
         return this.block(statement.otherwise);
       }

@@ -20,7 +20,7 @@ export type Statement =
 
 interface Branch {
   readonly condition: readonly Token[];
-  readonly then: readonly Statement[];
+  readonly statements: readonly Statement[];
 }
 
 const verbs = [
@@ -117,7 +117,7 @@ class Reader {
     do {
       this.#at += 1;
       const condition = this.#until((token) => isWord(token, 'THEN'));
-      branches.push({ condition, then: this.block(['ELSEIF', 'ELSE', 'END']) });
+      branches.push({ condition, statements: this.block(['ELSEIF', 'ELSE', 'END']) });
     } while (isWord(this.peek(), 'ELSEIF'));
     if (isWord(this.peek(), 'ELSE')) {
       this.#at += 1;
