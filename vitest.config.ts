@@ -26,7 +26,7 @@ export default defineConfig({
           name: 'unit',
           setupFiles,
           include: ['**/*.test.ts'],
-          exclude: ['node_modules/**', '.cache/**', 'data/**', 'test/**'],
+          exclude: ['node_modules/**', '.cache/**', 'data/**', 'test/!(support)/**'],
           testTimeout: 30_000,
         },
       },

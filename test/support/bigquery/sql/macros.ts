@@ -1,0 +1,45 @@
+/** BigQuery's functions that DuckDB lacks or means otherwise, under names that `translate.ts` puts in. */
+export const functionMacros: readonly string[] = [
+  `create type bignumeric as varchar`,
+  `create macro bq_string(value) as case when typeof(value) like 'DECIMAL%' and contains(value::varchar, '.')
+    then rtrim(rtrim(value::varchar, '0'), '.') else value::varchar end`,
+  `create macro json_value(value, path) as json_extract_string(value, path)`,
+  `create macro json_query(value, path) as json_extract(value, path)`,
+  `create macro to_json_string(value) as to_json(value)::varchar`,
+  `create macro parse_json(value) as value::json`,
+  `create macro bq_sha256(value) as unhex(sha256(value))`,
+  `create macro bq_md5(value) as unhex(md5(value))`,
+  `create macro to_hex(value) as lower(hex(value))`,
+  `create macro from_hex(value) as unhex(value)`,
+  `create macro generate_uuid() as uuid()::varchar`,
+  `create macro timestamp_micros(value) as make_timestamptz(value::bigint)`,
+  `create macro timestamp_millis(value) as make_timestamptz(value::bigint * 1000)`,
+  `create macro timestamp_seconds(value) as make_timestamptz(value::bigint * 1000000)`,
+  `create macro unix_micros(value) as epoch_us(value::timestamptz)`,
+  `create macro unix_millis(value) as epoch_ms(value::timestamptz)`,
+  `create macro unix_seconds(value) as epoch_us(value::timestamptz) // 1000000`,
+  `create macro timestamp_add(value, size) as value::timestamptz + size`,
+  `create macro timestamp_sub(value, size) as value::timestamptz - size`,
+  `create macro bq_date_add(value, size) as (value + size)::date`,
+  `create macro bq_date_sub(value, size) as (value - size)::date`,
+  `create macro bq_date(value) as value::date`,
+  `create macro bq_timestamp(value) as value::timestamptz`,
+  `create macro countif(value) as count_if(value)`,
+  `create macro logical_or(value) as bool_or(value)`,
+  `create macro logical_and(value) as bool_and(value)`,
+  `create macro bq_array_length(value) as len(value)`,
+  `create macro regexp_contains(value, pattern) as regexp_matches(value, pattern)`,
+  `create macro safe_divide(a, b) as case when b = 0 then null else a / b end`,
+];
+
+/** Functions whose name in DuckDB means something else. */
+export const renamedFunctions: Readonly<Record<string, string>> = {
+  SHA256: 'bq_sha256',
+  MD5: 'bq_md5',
+  DATE_ADD: 'bq_date_add',
+  DATE_SUB: 'bq_date_sub',
+  DATE: 'bq_date',
+  TIMESTAMP: 'bq_timestamp',
+  ARRAY_LENGTH: 'bq_array_length',
+  SAFE_CAST: 'try_cast',
+};

@@ -1,0 +1,124 @@
+import {
+  DuckDBBlobValue,
+  DuckDBDateValue,
+  DuckDBDecimalValue,
+  DuckDBListType,
+  DuckDBListValue,
+  DuckDBStructType,
+  DuckDBStructValue,
+  DuckDBTimeValue,
+  DuckDBTimestampTZValue,
+  DuckDBTimestampValue,
+  type DuckDBType,
+  DuckDBTypeId,
+  type DuckDBValue,
+} from '@duckdb/node-api';
+import { ServiceError } from '../service-error.ts';
+import type { Field, FieldType } from '../table-schema.ts';
+import { decimalText } from '../value-rules.ts';
+
+/** Rows as REST answers them: `f` the cells of a row, `v` a cell's value. */
+export interface ResultRow {
+  readonly f: readonly { readonly v: unknown }[];
+}
+
+export interface QueryResult {
+  readonly fields: readonly Field[];
+  readonly rows: readonly (readonly DuckDBValue[])[];
+}
+
+const scalarTypes: Partial<Record<DuckDBTypeId, FieldType>> = {
+  [DuckDBTypeId.BOOLEAN]: 'BOOL',
+  [DuckDBTypeId.TINYINT]: 'INT64',
+  [DuckDBTypeId.SMALLINT]: 'INT64',
+  [DuckDBTypeId.INTEGER]: 'INT64',
+  [DuckDBTypeId.BIGINT]: 'INT64',
+  [DuckDBTypeId.UINTEGER]: 'INT64',
+  [DuckDBTypeId.UBIGINT]: 'INT64',
+  [DuckDBTypeId.HUGEINT]: 'INT64',
+  [DuckDBTypeId.FLOAT]: 'FLOAT64',
+  [DuckDBTypeId.DOUBLE]: 'FLOAT64',
+  [DuckDBTypeId.DECIMAL]: 'NUMERIC',
+  [DuckDBTypeId.VARCHAR]: 'STRING',
+  [DuckDBTypeId.BLOB]: 'BYTES',
+  [DuckDBTypeId.DATE]: 'DATE',
+  [DuckDBTypeId.TIME]: 'TIME',
+  [DuckDBTypeId.TIMESTAMP]: 'DATETIME',
+  [DuckDBTypeId.TIMESTAMP_TZ]: 'TIMESTAMP',
+  [DuckDBTypeId.SQLNULL]: 'INT64',
+};
+
+/** The column of a result, by DuckDB's type. Throws `invalidQuery` for a type that BigQuery has not. */
+export function resultField(name: string, type: DuckDBType): Field {
+  if (type instanceof DuckDBListType)
+    return { ...resultField(name, type.valueType), mode: 'REPEATED' };
+  if (type instanceof DuckDBStructType) {
+    const fields = type.entryNames.map((inner, index) =>
+      resultField(inner, type.entryTypes[index] as DuckDBType),
+    );
+    return { name, type: 'STRUCT', mode: 'NULLABLE', fields };
+  }
+  const scalar = type.alias === 'JSON' ? 'JSON' : scalarTypes[type.typeId];
+  if (scalar === undefined) {
+    throw new ServiceError(
+      'invalidQuery',
+      `Column ${name} has type ${String(type)}, which BigQuery has not`,
+    );
+  }
+  return { name, type: scalar, mode: 'NULLABLE', fields: [] };
+}
+
+const pad = (value: number | bigint, length: number): string => String(value).padStart(length, '0');
+
+function timeText(micros: bigint): string {
+  const seconds = micros / 1_000_000n;
+  const fraction = micros % 1_000_000n;
+  const text = [seconds / 3600n, (seconds / 60n) % 60n, seconds % 60n]
+    .map((part) => pad(part, 2))
+    .join(':');
+  return fraction === 0n ? text : `${text}.${pad(fraction, 6)}`;
+}
+
+function dateText(days: number): string {
+  const date = new Date(days * 86_400_000);
+  return `${pad(date.getUTCFullYear(), 4)}-${pad(date.getUTCMonth() + 1, 2)}-${pad(date.getUTCDate(), 2)}`;
+}
+
+function dateTimeText(micros: bigint): string {
+  const dayMicros = 86_400_000_000n;
+  const time = ((micros % dayMicros) + dayMicros) % dayMicros;
+  return `${dateText(Number((micros - time) / dayMicros))}T${timeText(time)}`;
+}
+
+/** A value as REST answers it. https://cloud.google.com/bigquery/docs/reference/rest/v2/tabledata/list */
+export function cellText(field: Field, value: DuckDBValue, isInt64Timestamp: boolean): unknown {
+  if (field.mode === 'REPEATED') {
+    const items = value instanceof DuckDBListValue ? value.items : [];
+    const element: Field = { ...field, mode: 'NULLABLE' };
+    return items.map((item) => ({ v: cellText(element, item, isInt64Timestamp) }));
+  }
+  if (value === null) return null;
+  if (value instanceof DuckDBStructValue) {
+    return {
+      f: field.fields.map((inner) => ({
+        v: cellText(inner, value.entries[inner.name] ?? null, isInt64Timestamp),
+      })),
+    };
+  }
+  if (value instanceof DuckDBDecimalValue) return decimalText(value.value, value.scale);
+  if (value instanceof DuckDBBlobValue) return Buffer.from(value.bytes).toString('base64');
+  if (value instanceof DuckDBDateValue) return dateText(value.days);
+  if (value instanceof DuckDBTimeValue) return timeText(value.micros);
+  if (value instanceof DuckDBTimestampValue) return dateTimeText(value.micros);
+  if (value instanceof DuckDBTimestampTZValue) {
+    return isInt64Timestamp ? String(value.micros) : String(Number(value.micros) / 1e6);
+  }
+  return String(value);
+}
+
+export const resultRows = (result: QueryResult, isInt64Timestamp: boolean): ResultRow[] =>
+  result.rows.map((row) => ({
+    f: result.fields.map((field, index) => ({
+      v: cellText(field, row[index] ?? null, isInt64Timestamp),
+    })),
+  }));
