@@ -173,21 +173,34 @@ export class LakeConnection {
     }
   }
 
+  /** Gives the error that the job itself ended with; throws when there is no such job. */
   async #loadOnce(job: LoadJob): Promise<{ readonly error?: PipelineError }> {
-    try {
-      const known = await this.#upload(job).catch(async (error: unknown) => {
-        if (reasonOf(error) !== 'duplicate') throw error;
-        const { location } = this.#options;
-        return {
-          jobReference: { jobId: job.jobId, ...(location === undefined ? {} : { location }) },
-        };
-      });
-      await this.#finished(known);
-      return {};
-    } catch (error) {
-      if (error instanceof PipelineError) return { error };
-      throw error;
+    const started = await this.#upload(job).catch((error: unknown) =>
+      this.#jobBehind(job.jobId, error),
+    );
+    return await this.#finished(started).then(
+      () => ({}),
+      (error: unknown) => {
+        if (error instanceof PipelineError) return { error };
+        throw error;
+      },
+    );
+  }
+
+  /**
+   * The job that a request made although it failed: the library sends again what got no answer, and an
+   * answer may be lost for good while the job is at work. Throws the error when there is none.
+   */
+  async #jobBehind(jobId: string, error: unknown): Promise<Job> {
+    const { location } = this.#options;
+    const place = location === undefined ? {} : { location };
+    if (reasonOf(error) === 'duplicate') {
+      return { jobReference: { jobId, ...place } };
     }
+    const found = this.#request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
+    return await found.catch(() => {
+      throw error;
+    });
   }
 
   #upload({ jobId, table, fields, rows }: LoadJob): Promise<Job> {
@@ -222,11 +235,7 @@ export class LakeConnection {
     const configuration = { query: { query: sql, useLegacySql: false }, labels: this.#labels() };
     const json = { jobReference: reference, configuration };
     return await this.#request<Job>({ method: 'POST', uri: '/jobs', json }).catch(
-      (error: unknown) => {
-        // The library sends again what got no answer: then the first one is under way.
-        if (reasonOf(error) === 'duplicate') return { jobReference: reference };
-        throw error;
-      },
+      (error: unknown) => this.#jobBehind(jobId, error),
     );
   }
 

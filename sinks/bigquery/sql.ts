@@ -77,7 +77,7 @@ export function stageFields(layout: VersionLayout): readonly TableField[] {
     field('_xid', 'INT64'),
     field('_committed', 'TIMESTAMP'),
     field('_captured', 'TIMESTAMP'),
-    field('_partition', 'INT64'),
+    field('_place', 'INT64'),
     field('_offset', 'INT64'),
     field('_exact', 'STRING'),
     field('_base_exact', 'STRING'),
@@ -150,7 +150,7 @@ export function appendChangesSql(layout: VersionLayout, options: AppendOptions):
   return /* sql */ `
     insert into ${changesOf(names)} (${targets}${meta})
     select ${stagedValues(columns)}s._op, s._seq, s._lsn, s._xid, s._committed, s._captured,
-      timestamp_micros(${options.loadedAtUs}), ${quoteText(version.topic)}, s._partition, s._offset,
+      timestamp_micros(${options.loadedAtUs}), ${quoteText(version.topic)}, s._place, s._offset,
       ${version.valueSchemaId}, s._unchanged, s._exact, ${quoteText(options.batchId)}
     from ${options.stage} as s where s._to & ${toChanges} = ${toChanges}`;
 }

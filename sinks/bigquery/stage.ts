@@ -63,7 +63,7 @@ function originOf(change: Change): Cells {
     _xid: xid === null ? null : String(xid),
     _committed: committedAtUs === null ? null : momentText(committedAtUs),
     _captured: momentText(change.capturedAtUs),
-    _partition: change.partition,
+    _place: change.partition,
     _offset: change.offset,
   };
 }
