@@ -17,6 +17,15 @@ it.for([
   expect([error.kind, error.policy.retry, reasonOf(error)]).toEqual([kind, retry, reason]);
 });
 
+it.for([
+  'Query error: Transaction is aborted due to concurrent update against table p:d.t. Transaction ID: 6 at [3:1]',
+  'Could not serialize access to table p:d.t due to concurrent update',
+])('a statement that met another one is tried again: %s', (message) => {
+  const error = errorOfProto({ reason: 'invalidQuery', message }, place);
+  expect([error.kind, error.policy.retry]).toEqual(['sink-failed', 'backoff']);
+  expect(error.message).toContain('p:d.t');
+});
+
 it('a text that can quote a row is neither in the message nor in the cause', () => {
   const error = errorOfProto({ reason: 'invalid', message: 'bad value "secret"' }, place);
   expect([error.message, error.cause]).toEqual([expect.not.stringContaining('secret'), undefined]);

@@ -36,7 +36,7 @@ export function translateBigqueryError(error: unknown, place: LakePlace): unknow
 export function errorOfProto(proto: ErrorProto, place: LakePlace): PipelineError {
   const { reason = 'unknown', message = '' } = proto;
   const home = `${place.project}.${place.dataset}`;
-  const rule = rules[reason];
+  const rule = isConflict(proto) ? conflict : rules[reason];
   const said = rule?.isQuoted === true ? `: ${firstLine(message)}` : '';
   return new PipelineError(
     rule?.kind ?? 'sink-failed',
@@ -47,6 +47,14 @@ export function errorOfProto(proto: ErrorProto, place: LakePlace): PipelineError
     },
   );
 }
+
+/**
+ * BigQuery calls it `invalidQuery`, as if the statement were wrong: another owner's transaction, or
+ * somebody's own statement, changed a table of ours at the same time. Only the text tells.
+ * https://cloud.google.com/bigquery/docs/troubleshoot-queries#could_not_serialize_access_to_table_due_to_concurrent_update
+ */
+const isConflict = ({ reason, message = '' }: ErrorProto): boolean =>
+  reason === 'invalidQuery' && /due to concurrent update/i.test(message);
 
 const firstLine = (text: string): string => text.split('\n', 1)[0] ?? '';
 
@@ -93,6 +101,11 @@ const denied = (what: string, hint: string): Rule => ({
   isQuoted: true,
 });
 const later = (what: string, hint: string): Rule => ({ what, hint, isQuoted: true });
+
+const conflict = later(
+  'stopped a statement for another one',
+  'loading goes on by itself; nothing else should write to the tables of the lake',
+);
 
 const rules: Readonly<Record<string, Rule>> = {
   accessDenied: denied('denied access', 'grant the permissions that `tributary check` names'),
