@@ -96,6 +96,7 @@ async function loadAll(harness: SinkHarness, history: History, wrong: readonly F
 }
 
 it('whatever goes wrong with the service, rows are the source’s and each change is there once', async () => {
+  expect.hasAssertions();
   const wrong = fc.array(fc.constantFrom(...names), { minLength: 1, maxLength: 4 });
   await fc.assert(
     fc.asyncProperty(commandsArbitrary(40), wrong, async (commands, kinds) => {
