@@ -51,8 +51,10 @@ export async function runJava(
     path.join(debezium, 'debezium-connector-postgres', 'debezium-connector-postgres', '*'),
     path.join(debezium, 'apicurio-registry-distro-connect-converter', '*'),
   ].join(path.delimiter);
+  // What it prints is UTF-8 whatever the locale; Java 17 has another name for that than later ones.
+  const output = ['-Dstdout.encoding=UTF-8', '-Dsun.stdout.encoding=UTF-8'];
   const settings = ['-XX:TieredStopAtLevel=1', '-Dorg.slf4j.simpleLogger.defaultLogLevel=error'];
-  return linesOf(java.path, [...settings, '-cp', jars, own(program), ...args]);
+  return linesOf(java.path, [...settings, ...output, '-cp', jars, own(program), ...args]);
 }
 
 async function linesOf(program: string, args: readonly string[]): Promise<readonly unknown[]> {
