@@ -93,7 +93,7 @@ export interface CaptureLimits {
 export const captureLimitDefaults: CaptureLimits = {
   batchBytesMax: 512 << 10,
   batchAgeMs: 20,
-  inFlightBytesMax: 8 << 20,
+  inFlightBytesMax: 4 << 20,
   watermarkIntervalMs: 150,
   idleIntervalMs: 2000,
   watermarkBytes: 32 << 20,

@@ -38,7 +38,7 @@ describe('a good file', () => {
             "age": 20,
             "size": 524288,
           },
-          "pending": 8388608,
+          "pending": 4194304,
           "spool": "/srv/shop/data/spool",
           "transaction_topic": false,
           "watermark": {

@@ -155,7 +155,7 @@ const captureSchema = z.strictObject({
   pending: size({
     description: 'Written but not yet durable; above it reading from PostgreSQL waits.',
     example: '64 MiB',
-    default: '8 MiB',
+    default: '4 MiB',
     min: '1 MiB',
     max: '4 GiB',
   }),
