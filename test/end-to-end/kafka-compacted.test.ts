@@ -74,7 +74,10 @@ test('what Kafka has compacted away is missed neither by the reader nor by a lak
     await shop.verify();
   });
   await rm(shop.lakePath);
-  await shop.running(async () => {
+  await shop.running(async (running) => {
+    // Else verify may be the first to open the new lake, and the sink the one that waits.
+    await running.waitFor(/lake goes on after/);
+    await running.waitFor(/streaming from LSN/);
     expect(await shop.verify()).toMatchObject([{ table: 'public.items', sourceRows: 50 }]);
   });
   expect(await shop.doubledChanges()).toEqual([]);
