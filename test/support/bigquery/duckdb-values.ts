@@ -1,5 +1,6 @@
 import {
   BIGINT,
+  BIGNUM,
   BLOB,
   BOOLEAN,
   DATE,
@@ -36,7 +37,7 @@ const scalarTypes: Record<Exclude<Field['type'], 'STRUCT'>, DuckDBType> = {
   INT64: BIGINT,
   FLOAT64: DOUBLE,
   NUMERIC: DECIMAL(38, 9),
-  BIGNUMERIC: VARCHAR,
+  BIGNUMERIC: STRUCT({ bignumeric: BIGNUM }),
   BOOL: BOOLEAN,
   TIMESTAMP: TIMESTAMPTZ,
   DATE: DATE,
@@ -66,6 +67,8 @@ function chunkValue(field: Field, cell: Cell): DuckDBValue {
       return new DuckDBBlobValue(cell as Uint8Array);
     case 'NUMERIC':
       return new DuckDBDecimalValue(cell as bigint, 38, 9);
+    case 'BIGNUMERIC':
+      return new DuckDBStructValue({ bignumeric: cell as bigint });
     case 'TIMESTAMP':
       return new DuckDBTimestampTZValue(cell as bigint);
     case 'DATETIME':

@@ -1,7 +1,7 @@
 import { ServiceError } from './service-error.ts';
 import { quoteText } from './sql/translate.ts';
 import { duckdbType, type FieldResource, quoteName, readFields } from './table-schema.ts';
-import { checkCell, decimalText } from './value-rules.ts';
+import { bignumericScale, checkCell, decimalText } from './value-rules.ts';
 
 interface ParameterType {
   readonly type: string;
@@ -61,6 +61,8 @@ function valueSql(type: ParameterType, given: ParameterValue): string {
   const cell = checkCell(field, given.value);
   if (cell instanceof Uint8Array) return `unhex('${Buffer.from(cell).toString('hex')}')`;
   if (field.type === 'TIMESTAMP') return `make_timestamptz(${cell as bigint}::bigint)`;
+  if (field.type === 'BIGNUMERIC')
+    return `bq_bignumeric(${quoteText(decimalText(cell as bigint, bignumericScale))})`;
   const text = field.type === 'NUMERIC' ? decimalText(cell as bigint, 9) : String(given.value);
   return `CAST(${quoteText(text)} AS ${sqlType})`;
 }

@@ -89,7 +89,9 @@ export class Store implements StreamStore, AsyncDisposable {
 
   /** An empty store whose clock is `now`, milliseconds since 1970. */
   static async open(now: () => number = Date.now): Promise<Store> {
-    const store = new Store(await DuckDBInstance.create(':memory:', { threads: '1' }), now);
+    // Statements reach nothing outside the store.
+    const settings = { threads: '1', enable_external_access: 'false' };
+    const store = new Store(await DuckDBInstance.create(':memory:', settings), now);
     const connection = await store.connect();
     for (const macro of functionMacros) await connection.run(macro);
     connection.closeSync();
@@ -255,7 +257,8 @@ export class Store implements StreamStore, AsyncDisposable {
       if (known === undefined)
         await this.#run(`${alter} add column ${column} ${columnType(field)}`);
       else if (duckdbType(known) !== duckdbType(field)) {
-        await this.#run(`${alter} alter ${column} type ${duckdbType(field)}`);
+        const using = field.type === 'BIGNUMERIC' ? ` using bq_bignumeric(${column})` : '';
+        await this.#run(`${alter} alter ${column} type ${duckdbType(field)}${using}`);
       }
       if (known?.mode === 'REQUIRED' && field.mode === 'NULLABLE') {
         await this.#run(`${alter} alter ${column} drop not null`);

@@ -146,14 +146,20 @@ export function fieldResources(fields: readonly Field[]): FieldResource[] {
   }));
 }
 
+/**
+ * 77 digits, more than DuckDB's DECIMAL holds: an integer of 10^-38. The record around it keeps it apart
+ * from plain integers: it compares and sorts as the number does, and whatever would take it for another
+ * number is refused.
+ */
+export const bignumericType = 'STRUCT(bignumeric BIGNUM)';
+
 const duckdbTypes: Record<Exclude<FieldType, 'STRUCT'>, string> = {
   STRING: 'VARCHAR',
   BYTES: 'BLOB',
   INT64: 'BIGINT',
   FLOAT64: 'DOUBLE',
   NUMERIC: 'DECIMAL(38,9)',
-  // 76 digits: more than DuckDB's DECIMAL holds, so it is kept as text, exactly.
-  BIGNUMERIC: 'BIGNUMERIC',
+  BIGNUMERIC: bignumericType,
   BOOL: 'BOOLEAN',
   TIMESTAMP: 'TIMESTAMPTZ',
   DATE: 'DATE',

@@ -2,8 +2,8 @@ import { ServiceError } from './service-error.ts';
 import type { Field } from './table-schema.ts';
 
 /**
- * A value as the store takes it, checked: INT64 and NUMERIC (times 10^9), TIMESTAMP, DATETIME and TIME
- * (microseconds) as bigint, DATE as days since 1970, BIGNUMERIC and JSON as text, BYTES as bytes.
+ * A value as the store takes it, checked: INT64, NUMERIC (times 10^9), BIGNUMERIC (times 10^38), TIMESTAMP,
+ * DATETIME and TIME (microseconds) as bigint, DATE as days since 1970, JSON as text, BYTES as bytes.
  */
 export type Cell =
   | null
@@ -31,9 +31,9 @@ const dayMicros = 86_400_000_000n;
 const numericMax = 10n ** 38n - 1n;
 const numericScale = 9;
 /** 578960446186580977117854925043439539266.34992332820282019728792003956564819967 */
-const bignumericMax = 2n ** 255n - 1n;
-const bignumericMin = -(2n ** 255n);
-const bignumericScale = 38;
+export const bignumericMax = 2n ** 255n - 1n;
+export const bignumericMin = -(2n ** 255n);
+export const bignumericScale = 38;
 /** Nesting of a JSON value, at most. */
 const jsonDepthMax = 500;
 
@@ -70,7 +70,7 @@ function checkDecimal(field: Field, value: unknown): Cell {
   const [min, max] = isNumeric ? [-numericMax, numericMax] : [bignumericMin, bignumericMax];
   if (scaled < min || scaled > max)
     return invalid(field, `Invalid ${field.type} value: ${text} is out of range`);
-  return isNumeric ? scaled : decimalText(scaled, scale);
+  return scaled;
 }
 
 function checkInt(field: Field, value: unknown): bigint {

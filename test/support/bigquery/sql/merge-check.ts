@@ -42,6 +42,15 @@ export function readMerge(tokens: readonly Token[]): Matching | undefined {
   };
 }
 
+/** Whether a MERGE updates or deletes rows, beside inserting them. */
+export const changesMatchedRows = (tokens: readonly Token[]): boolean =>
+  tokens.some(
+    (token, index) =>
+      isWord(token, 'MATCHED') &&
+      (!isWord(tokens[index - 1], 'NOT') ||
+        (isWord(tokens[index + 1], 'BY') && isWord(tokens[index + 2], 'SOURCE'))),
+  );
+
 /** The parts of an UPDATE ... FROM, or undefined if it has no FROM. */
 export function readUpdateFrom(tokens: readonly Token[]): Matching | undefined {
   const set = indexOf(tokens, ['SET'], 1);

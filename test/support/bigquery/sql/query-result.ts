@@ -15,7 +15,7 @@ import {
 } from '@duckdb/node-api';
 import { ServiceError } from '../service-error.ts';
 import type { Field, FieldType } from '../table-schema.ts';
-import { decimalText } from '../value-rules.ts';
+import { bignumericScale, decimalText } from '../value-rules.ts';
 
 /** Rows as REST answers them: `f` the cells of a row, `v` a cell's value. */
 export interface ResultRow {
@@ -52,6 +52,8 @@ const scalarTypes: Partial<Record<DuckDBTypeId, FieldType>> = {
 export function resultField(name: string, type: DuckDBType): Field {
   if (type instanceof DuckDBListType)
     return { ...resultField(name, type.valueType), mode: 'REPEATED' };
+  if (String(type) === 'STRUCT("bignumeric" BIGNUM)')
+    return { name, type: 'BIGNUMERIC', mode: 'NULLABLE', fields: [] };
   if (type instanceof DuckDBStructType) {
     const fields = type.entryNames.map((inner, index) =>
       resultField(inner, type.entryTypes[index] as DuckDBType),
@@ -98,6 +100,8 @@ export function cellText(field: Field, value: DuckDBValue, isInt64Timestamp: boo
     return items.map((item) => ({ v: cellText(element, item, isInt64Timestamp) }));
   }
   if (value === null) return null;
+  if (value instanceof DuckDBStructValue && field.type === 'BIGNUMERIC')
+    return decimalText(value.entries['bignumeric'] as bigint, bignumericScale);
   if (value instanceof DuckDBStructValue) {
     return {
       f: field.fields.map((inner) => ({
@@ -114,6 +118,40 @@ export function cellText(field: Field, value: DuckDBValue, isInt64Timestamp: boo
     return isInt64Timestamp ? String(value.micros) : String(Number(value.micros) / 1e6);
   }
   return String(value);
+}
+
+const int64Max = 2n ** 63n - 1n;
+const int64Min = -(2n ** 63n);
+const yearPattern = /^\d{4}-/;
+const microsMin = -62_135_596_800_000_000n;
+const microsMax = 253_402_300_799_999_999n;
+
+function checkCell(field: Field, value: DuckDBValue): void {
+  if (value === null) return;
+  const refuse = (what: string): never => {
+    throw new ServiceError('invalidQuery', what);
+  };
+  if (value instanceof DuckDBListValue) {
+    for (const item of value.items) {
+      if (item === null)
+        refuse(`Array cannot have a null element; error in writing field ${field.name}`);
+      checkCell({ ...field, mode: 'NULLABLE' }, item);
+    }
+  } else if (typeof value === 'bigint' && (value > int64Max || value < int64Min)) {
+    refuse('int64 overflow');
+  } else if (value instanceof DuckDBTimestampTZValue) {
+    if (value.micros < microsMin || value.micros > microsMax) refuse('TIMESTAMP value overflows');
+  } else if (field.type === 'DATE' || field.type === 'DATETIME') {
+    const text = String(cellText(field, value, true));
+    if (!yearPattern.test(text) || text.startsWith('0000')) refuse(`${field.type} value overflows`);
+  }
+}
+
+/** Throws `invalidQuery` for a result that no column of BigQuery's can show. */
+export function checkCells({ fields, rows }: QueryResult): void {
+  for (const row of rows) {
+    for (const [index, field] of fields.entries()) checkCell(field, row[index] ?? null);
+  }
 }
 
 export const resultRows = (result: QueryResult, isInt64Timestamp: boolean): ResultRow[] =>

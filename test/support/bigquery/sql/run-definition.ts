@@ -11,6 +11,7 @@ import {
 import { Cursor, readColumn, readDefinition, readOptions } from './definition.ts';
 import { resultField } from './query-result.ts';
 import type { ScriptRun } from './run-script.ts';
+import { checkStored } from './stored-rules.ts';
 import { splitAt, type Token } from './tokens.ts';
 import { translate } from './translate.ts';
 import { readType } from './types.ts';
@@ -81,7 +82,16 @@ export async function defineTable(run: ScriptRun, tokens: readonly Token[]): Pro
     return;
   }
   await run.store.createTable(ref, { fields, settings });
-  if (sql !== undefined) await run.connection.run(`insert into ${duckdbName(ref)} ${sql}`);
+  if (sql === undefined) return;
+  try {
+    await run.atomically(async () => {
+      await run.connection.run(`insert into ${duckdbName(ref)} ${sql}`);
+      await checkStored(run.connection, duckdbName(ref), fields);
+    });
+  } catch (error) {
+    await run.store.dropTable(ref);
+    throw error;
+  }
 }
 
 /** ALTER TABLE: ADD COLUMN, ADD PRIMARY KEY, ALTER COLUMN and SET OPTIONS. */

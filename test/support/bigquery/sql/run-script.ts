@@ -3,9 +3,11 @@ import { ServiceError } from '../service-error.ts';
 import { duckdbName, type Store } from '../store.ts';
 import type { TableRef } from '../stream-store.ts';
 import { defineTable, alterTable, dropTable } from './run-definition.ts';
-import { type Matching, readMerge, readUpdateFrom } from './merge-check.ts';
-import { cellText, type QueryResult, resultField } from './query-result.ts';
+import { checkInsertion, readInsertion } from './insert-types.ts';
+import { changesMatchedRows, type Matching, readMerge, readUpdateFrom } from './merge-check.ts';
+import { checkCells, type QueryResult, resultField } from './query-result.ts';
 import { parseScript, type Statement } from './script.ts';
+import { checkStored } from './stored-rules.ts';
 import { isWord, type Token, tokenize } from './tokens.ts';
 import { Transaction } from './transaction.ts';
 import { type Names, quoteText, translate } from './translate.ts';
@@ -233,14 +235,45 @@ export class ScriptRun implements Names {
       return;
     }
     const ref = this.#target(verb, tokens);
-    if (ref !== undefined && verb !== 'INSERT') await this.#mutate(ref);
+    // Rows that are only added conflict with nobody, whichever statement adds them.
+    const isMutating = verb !== 'INSERT' && (verb !== 'MERGE' || changesMatchedRows(tokens));
+    if (ref !== undefined && isMutating) await this.#mutate(ref);
     const matching =
       verb === 'MERGE' ? readMerge(tokens) : verb === 'UPDATE' ? readUpdateFrom(tokens) : undefined;
     if (matching !== undefined) await this.#refuseTwice(matching);
-    const result = await this.connection.run(this.#dml(verb, tokens));
-    this.dmlRows = result.rowsChanged;
-    if (ref !== undefined && verb !== 'INSERT' && this.transaction === undefined)
+    if (verb === 'INSERT' && ref !== undefined) await this.#checkInsertion(ref, tokens);
+    await this.atomically(async () => {
+      const result = await this.connection.run(this.#dml(verb, tokens));
+      this.dmlRows = result.rowsChanged;
+      if (ref !== undefined)
+        await checkStored(this.connection, duckdbName(ref), this.store.table(ref).fields);
+    });
+    if (ref !== undefined && isMutating && this.transaction === undefined)
       this.store.noteCommit([ref]);
+  }
+
+  /** In the open transaction, or in one of its own. */
+  async atomically(work: () => Promise<void>): Promise<void> {
+    if (this.transaction !== undefined) return work();
+    await this.connection.run('begin');
+    try {
+      await work();
+      await this.connection.run('commit');
+    } catch (error) {
+      await this.connection.run('rollback');
+      throw error;
+    }
+  }
+
+  async #checkInsertion(ref: TableRef, tokens: readonly Token[]): Promise<void> {
+    const insertion = readInsertion(tokens);
+    if (insertion === undefined) return;
+    const { fields } = this.store.table(ref);
+    const byName = new Map(fields.map((field) => [field.name.toLowerCase(), field]));
+    const targets = insertion.columns?.map((name) => byName.get(name)) ?? fields;
+    const positional = this.#positional;
+    await checkInsertion(this.connection, targets, translate(insertion.query, this));
+    this.#positional = positional;
   }
 
   #dml(verb: string, tokens: readonly Token[]): string {
@@ -315,20 +348,12 @@ export class ScriptRun implements Names {
       resultField(columnName(names[index] ?? '', index), type),
     );
     const rows: DuckDBValue[][] = read.getRows();
-    for (const row of rows) {
-      for (const [index, field] of fields.entries())
-        checkInt(field.type, cellText(field, row[index] ?? null, true));
-    }
-    return { fields, rows };
+    const result = { fields, rows };
+    checkCells(result);
+    return result;
   }
 }
 
 /** Columns without a name are called f0_, f1_ ... */
 const columnName = (name: string, index: number): string =>
   /^\w+$/.test(name) ? name : `f${index}_`;
-
-function checkInt(type: string, text: unknown): void {
-  if (type !== 'INT64' || typeof text !== 'string' || text.length < 19) return;
-  const value = BigInt(text);
-  if (BigInt.asIntN(64, value) !== value) throw new ServiceError('invalidQuery', 'int64 overflow');
-}

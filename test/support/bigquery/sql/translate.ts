@@ -1,6 +1,6 @@
 import { ServiceError } from '../service-error.ts';
 import { quoteName } from '../table-schema.ts';
-import { renamedFunctions } from './macros.ts';
+import { functionName } from './functions.ts';
 import { closingIndex, isSign, isWord, splitAt, type Token } from './tokens.ts';
 import { typeEnd, typeSql } from './types.ts';
 
@@ -21,7 +21,6 @@ const literalTypes: Readonly<Record<string, string>> = {
   DATE: 'DATE',
   TIME: 'TIME',
   NUMERIC: 'DECIMAL(38,9)',
-  BIGNUMERIC: 'BIGNUMERIC',
   JSON: 'JSON',
 };
 const nowFunctions: Readonly<Record<string, string>> = {
@@ -81,8 +80,18 @@ class Translator {
       case 'word':
         return this.#word(token.text);
       default:
-        return this.#put(token.text);
+        return this.#sign(token.text);
     }
+  }
+
+  #sign(text: string): void {
+    // DuckDB gives NULL where BigQuery fails.
+    if (text === '/')
+      throw new ServiceError(
+        'invalidQuery',
+        '"/" is not supported by this stand-in: SAFE_DIVIDE is',
+      );
+    this.#put(text);
   }
 
   #word(text: string): void {
@@ -94,14 +103,18 @@ class Translator {
       return this.#tableWord(upper);
     if (upper === 'UNNEST' && isSign(this.#peek(1), '(')) return this.#unnest();
     if (upper === 'IN' && isWord(this.#peek(1), 'UNNEST')) return this.#inUnnest();
+    if (upper === 'LIKE' && this.#peek(1)?.kind === 'string')
+      return this.#put(`LIKE ${quoteText(this.#peek(1)?.text ?? '')} ESCAPE '\\'`, 2);
     if (upper === 'EXCEPT') return this.#except();
     if (upper === 'UNION' && isWord(this.#peek(1), 'DISTINCT')) return this.#put('UNION', 2);
     if (upper === 'CAST' || upper === 'SAFE_CAST') return this.#cast(upper);
     if (upper === 'STRUCT' && isSign(this.#peek(1), '(')) return this.#struct();
     if (upper === 'ARRAY' && isSign(this.#peek(1), '<')) return this.#typedArray();
-    if (isSign(this.#peek(1), '(')) return this.#call(upper, text);
+    if (isSign(this.#peek(1), '(')) return this.#call(upper);
     const type = literalTypes[upper];
     const next = this.#peek(1);
+    if (upper === 'BIGNUMERIC' && next?.kind === 'string')
+      return this.#put(`bq_bignumeric(${quoteText(next.text)})`, 2);
     if (type !== undefined && next?.kind === 'string')
       return this.#put(`CAST(${quoteText(next.text)} AS ${type})`, 2);
     if (upper in nowFunctions) return this.#put(nowFunctions[upper] ?? '');
@@ -116,7 +129,11 @@ class Translator {
     if (upper === 'MERGE' && isWord(this.#peek(), 'INTO')) return;
     if (upper === 'UPDATE' && isWord(this.#peek(), 'SET')) return;
     if (isWord(this.#peek(), 'UNNEST', 'SELECT', 'SET')) return;
+    const start = this.#at;
     this.#path();
+    const isCall = this.#at > start && isSign(this.#peek(), '(');
+    if (isCall && (upper === 'FROM' || upper === 'JOIN'))
+      throw new ServiceError('invalidQuery', 'Table functions are not supported by this stand-in');
     if (upper === 'FROM')
       while (isSign(this.#peek(), ',') && this.#isPathNext()) {
         this.#put(',');
@@ -162,6 +179,12 @@ class Translator {
 
   #extract(): void {
     const [part, , ...value] = this.#bracket(1);
+    // Others are counted from another start, or contain one another.
+    if (!isWord(part, 'YEAR', 'QUARTER', 'MONTH', 'DAY', 'HOUR', 'MINUTE', 'SECOND'))
+      throw new ServiceError(
+        'invalidQuery',
+        `EXTRACT of ${part?.text} is not supported by this stand-in`,
+      );
     this.#out.push(`extract(${part?.text} FROM ${this.#inner(value)})`);
   }
 
@@ -199,6 +222,11 @@ class Translator {
     const value = this.#inner(tokens.slice(0, as));
     // BigQuery prints a NUMERIC without the zeros of its scale.
     const isText = isWord(type[0], 'STRING');
+    if (isWord(type[0], 'BIGNUMERIC', 'BIGDECIMAL')) {
+      const number = `bq_bignumeric(${value})`;
+      this.#out.push(upper === 'CAST' ? number : `try(${number})`);
+      return;
+    }
     this.#out.push(isText ? `bq_string(${value})` : `${cast}(${value} AS ${typeSql(type)})`);
   }
 
@@ -223,14 +251,14 @@ class Translator {
     this.#out.push(`CAST([${this.#inner(this.#bracket(0))}] AS ${type})`);
   }
 
-  #call(upper: string, text: string): void {
+  #call(upper: string): void {
     if (upper in nowFunctions) {
       this.#bracket(1);
       this.#out.push(nowFunctions[upper] ?? '');
       return;
     }
     if (upper !== 'GREATEST' && upper !== 'LEAST' && upper !== 'CONCAT') {
-      return this.#put(renamedFunctions[upper] ?? text);
+      return this.#put(functionName(upper));
     }
     // In BigQuery one NULL makes the result NULL; DuckDB passes over it.
     const values = splitAt(this.#bracket(1), ',').map((part) => `(${this.#inner(part)})`);

@@ -3,7 +3,7 @@ import { duckdbType, type FieldResource, readFields } from '../table-schema.ts';
 import { isSign, isWord, splitAt, type Token } from './tokens.ts';
 
 /** Words that GoogleSQL takes for a name only between backticks. */
-const reserved = new Set(
+export const reserved: ReadonlySet<string> = new Set(
   `ALL AND ANY ARRAY AS ASC ASSERT_ROWS_MODIFIED AT BETWEEN BY CASE CAST COLLATE CONTAINS CREATE CROSS CUBE CURRENT
   DEFAULT DEFINE DESC DISTINCT ELSE END ENUM ESCAPE EXCEPT EXCLUDE EXISTS EXTRACT FALSE FETCH FOLLOWING FOR FROM FULL
   GROUP GROUPING GROUPS HASH HAVING IF IGNORE IN INNER INTERSECT INTERVAL INTO IS JOIN LATERAL LEFT LIKE LIMIT LOOKUP
