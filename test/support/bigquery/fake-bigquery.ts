@@ -66,6 +66,7 @@ export class FakeBigQuery implements AsyncDisposable {
     const method = incoming.method ?? 'GET';
     try {
       const parts = await readParts(incoming);
+      const ifMatch = incoming.headers['if-match'];
       const request = this.#request(method, url, parts);
       if (request === undefined) {
         const uploadId = randomUUID();
@@ -79,7 +80,10 @@ export class FakeBigQuery implements AsyncDisposable {
       }
       const { fault } = request;
       if (strike(fault, 'before', response)) return;
-      const body = await answer(this.#tools, request);
+      const body = await answer(this.#tools, {
+        ...request,
+        ...(ifMatch === undefined ? {} : { ifMatch }),
+      });
       if (strike(fault, 'after', response)) return;
       send(response, body === undefined ? 204 : 200, body);
     } catch (error) {

@@ -40,7 +40,7 @@ export interface Job {
   state: 'RUNNING' | 'DONE';
   error: ServiceError | undefined;
   outcome: ScriptOutcome | undefined;
-  loadedRows: number | undefined;
+  loaded: { readonly rows: number; readonly bytes: number } | undefined;
   readonly done: Promise<void>;
 }
 
@@ -56,17 +56,31 @@ export class Jobs {
   readonly #store: Store;
   readonly #tools: JobTools;
   readonly #jobs = new Map<string, Job>();
+  readonly #requests = new Map<string, Job>();
 
   constructor(store: Store, tools: JobTools) {
     this.#store = store;
     this.#tools = tools;
   }
 
-  get(projectId: string, jobId: string): Job {
+  /** Throws `notFound` also for a job of another location than is given. */
+  get(projectId: string, jobId: string, location?: string): Job {
     const job = this.#jobs.get(`${projectId}:${jobId}`);
-    if (job === undefined)
+    if (
+      job === undefined ||
+      (location ?? job.location).toUpperCase() !== job.location.toUpperCase()
+    )
       throw new ServiceError('notFound', `Not found: Job ${projectId}:${jobId}`);
     return job;
+  }
+
+  /** The job of a jobs.query request that is sent again: BigQuery does not run it twice. */
+  sentBefore(requestId: string | undefined): Job | undefined {
+    return requestId === undefined ? undefined : this.#requests.get(requestId);
+  }
+
+  remember(requestId: string, job: Job): void {
+    this.#requests.set(requestId, job);
   }
 
   /** Starts a job. A second one of the same id throws `duplicate`. */
@@ -92,7 +106,7 @@ export class Jobs {
       state: 'RUNNING',
       error: undefined,
       outcome: undefined,
-      loadedRows: undefined,
+      loaded: undefined,
       done: promise,
     };
     if (configuration.dryRun !== true) this.#jobs.set(key, job);
@@ -121,11 +135,13 @@ export class Jobs {
           'invalid',
           'Loads from Cloud Storage are not supported by this stand-in',
         );
-      job.loadedRows = await loadRows(this.#store, load, content);
+      const rows = await loadRows(this.#store, load, content);
+      job.loaded = { rows, bytes: content.length };
       return;
     }
     if (query === undefined) return;
-    if (query.useLegacySql === true)
+    // REST's default is legacy SQL.
+    if (query.useLegacySql !== false)
       throw new ServiceError('invalidQuery', 'Legacy SQL is not supported by this stand-in');
     if (query.destinationTable !== undefined)
       throw new ServiceError('invalidQuery', 'destinationTable is not supported by this stand-in');
@@ -139,8 +155,7 @@ export class Jobs {
     });
   }
 
-  cancel(projectId: string, jobId: string): Job {
-    const job = this.get(projectId, jobId);
+  cancel(job: Job): Job {
     if (job.state === 'RUNNING') {
       job.error = new ServiceError(
         'stopped',
@@ -161,17 +176,8 @@ export const jobResult = (job: Job): QueryResult => job.outcome?.result ?? { fie
 
 /** A job as REST answers it. */
 export function jobResource(job: Job): object {
-  const {
-    configuration,
-    createdMs,
-    error,
-    jobId,
-    loadedRows,
-    location,
-    outcome,
-    projectId,
-    state,
-  } = job;
+  const { configuration, createdMs, error, jobId, loaded, location, outcome, projectId, state } =
+    job;
   const { load, query } = configuration;
   const bytes = String(outcome?.bytes ?? 0);
   const statistics = {
@@ -191,9 +197,17 @@ export function jobResource(job: Job): object {
               : { numDmlAffectedRows: String(outcome.dmlRows) }),
           },
         }),
-    ...(loadedRows === undefined
+    ...(loaded === undefined
       ? {}
-      : { load: { outputRows: String(loadedRows), badRecords: '0' } }),
+      : {
+          load: {
+            inputFiles: '1',
+            inputFileBytes: String(loaded.bytes),
+            outputRows: String(loaded.rows),
+            outputBytes: String(loaded.bytes),
+            badRecords: '0',
+          },
+        }),
   };
   return {
     kind: 'bigquery#job',

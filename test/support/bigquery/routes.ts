@@ -3,7 +3,8 @@ import { type Job, type JobConfig, jobResource, jobResult, type Jobs } from './j
 import type { QueryParameter } from './query-parameters.ts';
 import { ServiceError } from './service-error.ts';
 import { resultRows } from './sql/query-result.ts';
-import { duckdbName, type Store, tableResource, type TableSettings } from './store.ts';
+import { duckdbName, type Store, type TableSettings } from './store.ts';
+import { tableResource } from './table-resource.ts';
 import { fieldResources, type FieldResource, readFields } from './table-schema.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -15,6 +16,8 @@ export interface RestRequest {
   readonly body: Json;
   readonly content?: Buffer;
   readonly fault: Fault | undefined;
+  /** The etag that a change is meant for. */
+  readonly ifMatch?: string;
 }
 
 export interface RestTools {
@@ -85,10 +88,12 @@ async function insertTable(
 
 async function changeTable(
   { quotas, store }: RestTools,
-  { body, method }: RestRequest,
+  { body, ifMatch, method }: RestRequest,
   ids: readonly string[],
 ): Promise<unknown> {
   const ref = table(ids);
+  if (ifMatch !== undefined && ifMatch !== tableResource(store.table(ref))['etag'])
+    throw new ServiceError('conditionNotMet', 'Precondition Failed');
   quotas?.update(ids.join('.'));
   const { settings } = store.table(ref);
   const fields = fieldsOf(body);
@@ -200,14 +205,37 @@ async function query(
     'formatOptions.useInt64Timestamp': String(given.formatOptions?.useInt64Timestamp ?? false),
   });
   if (given.maxResults !== undefined) options.set('maxResults', String(given.maxResults));
-  if (fault?.kind === 'errors-in-200')
-    return { jobComplete: true, errors: [fault.error], schema: { fields: [] } };
-  const job = insertJob(
-    tools,
-    { ...request, body: { configuration: { query: given, dryRun: given.dryRun } } },
-    ids,
-  );
+  const jobRequest = {
+    ...request,
+    body: { configuration: { query: given, dryRun: given.dryRun } },
+  };
+  if (fault?.kind === 'errors-in-200') {
+    const { error } = fault;
+    const failed = insertJob(tools, { ...jobRequest, fault: { kind: 'job-error', error } }, ids);
+    await failed.done;
+    const { jobId, location, projectId } = failed;
+    const jobReference = { projectId, jobId, location };
+    return { jobReference, jobComplete: true, errors: [error], totalRows: '0', rows: [] };
+  }
+  const { requestId } = given;
+  const job = tools.jobs.sentBefore(requestId) ?? insertJob(tools, jobRequest, ids);
+  if (requestId !== undefined) tools.jobs.remember(requestId, job);
   return queryAnswer(job, options);
+}
+
+/** The job that a path names; in another location than it ran in, there is none. */
+const jobOf = ({ jobs }: RestTools, { query }: RestRequest, ids: readonly string[]): Job =>
+  jobs.get(ids[0] ?? '', ids[1] ?? '', query.get('location') ?? undefined);
+
+/** One page of a list, in the parts that REST calls by these names. */
+function pageOf<T>(
+  items: readonly T[],
+  query: URLSearchParams,
+): { page: readonly T[]; nextPageToken?: string } {
+  const start = Number(query.get('pageToken') ?? 0);
+  const end = start + Number(query.get('maxResults') ?? items.length);
+  const page = items.slice(start, end);
+  return end < items.length ? { page, nextPageToken: String(end) } : { page };
 }
 
 async function jobAnswer(job: Job): Promise<unknown> {
@@ -229,6 +257,18 @@ const routes: readonly (readonly [method: string, path: RegExp, route: Route])[]
         return datasetAnswer(tools, [ids[0] ?? '', datasetId]);
       },
     ],
+    [
+      'GET',
+      `${project}/datasets`,
+      ({ store }, request, [projectId = '']) => {
+        const { page, ...next } = pageOf(store.datasets(projectId), request.query);
+        const datasets = page.map((datasetId) => ({
+          id: `${projectId}:${datasetId}`,
+          datasetReference: { projectId, datasetId },
+        }));
+        return { kind: 'bigquery#datasetList', datasets, ...next };
+      },
+    ],
     ['GET', `${project}/datasets/${id}`, (tools, _request, ids) => datasetAnswer(tools, ids)],
     [
       'PATCH',
@@ -247,9 +287,10 @@ const routes: readonly (readonly [method: string, path: RegExp, route: Route])[]
     [
       'GET',
       `${project}/datasets/${id}/tables`,
-      ({ store }, _request, ids) => {
-        const tables = store.tables(dataset(ids)).map(tableResource);
-        return { kind: 'bigquery#tableList', tables, totalItems: tables.length };
+      ({ store }, request, ids) => {
+        const all = store.tables(dataset(ids)).map(tableResource);
+        const { page, ...next } = pageOf(all, request.query);
+        return { kind: 'bigquery#tableList', tables: page, totalItems: all.length, ...next };
       },
     ],
     ['POST', `${project}/datasets/${id}/tables`, insertTable],
@@ -266,7 +307,14 @@ const routes: readonly (readonly [method: string, path: RegExp, route: Route])[]
       ({ store }, _request, ids) => store.dropTable(store.table(table(ids)).ref),
     ],
     ['GET', `${project}/datasets/${id}/tables/${id}/data`, listRows],
-    ['POST', `${project}/datasets/${id}/tables/${id}:testIamPermissions`, allowed],
+    [
+      'POST',
+      `${project}/datasets/${id}/tables/${id}:testIamPermissions`,
+      (tools, request, ids) => {
+        tools.store.table(table(ids));
+        return allowed(tools, request);
+      },
+    ],
     ['POST', `(?:/v[13])?/projects/${id}:testIamPermissions`, allowed],
     [
       'POST',
@@ -276,22 +324,21 @@ const routes: readonly (readonly [method: string, path: RegExp, route: Route])[]
     [
       'GET',
       `${project}/jobs/${id}`,
-      ({ jobs }, _request, [projectId = '', jobId = '']) => jobAnswer(jobs.get(projectId, jobId)),
+      (tools, request, ids) => jobAnswer(jobOf(tools, request, ids)),
     ],
     [
       'POST',
       `${project}/jobs/${id}/cancel`,
-      ({ jobs }, _request, [projectId = '', jobId = '']) => ({
+      (tools, request, ids) => ({
         kind: 'bigquery#jobCancelResponse',
-        job: jobResource(jobs.cancel(projectId, jobId)),
+        job: jobResource(tools.jobs.cancel(jobOf(tools, request, ids))),
       }),
     ],
     ['POST', `${project}/queries`, query],
     [
       'GET',
       `${project}/queries/${id}`,
-      ({ jobs }, request, [projectId = '', jobId = '']) =>
-        queryAnswer(jobs.get(projectId, jobId), request.query),
+      (tools, request, ids) => queryAnswer(jobOf(tools, request, ids), request.query),
     ],
   ] satisfies readonly (readonly [string, string, Route])[]
 ).map(([method, path, route]) => [method, new RegExp(`^${path}$`), route] as const);

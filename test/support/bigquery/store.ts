@@ -14,7 +14,6 @@ import {
   columnsMax,
   duckdbType,
   type Field,
-  fieldResources,
   type FieldResource,
   quoteName,
   readFields,
@@ -69,7 +68,7 @@ const schemaOf = ({ projectId, datasetId }: Omit<TableRef, 'tableId'>): string =
   `${projectId}.${datasetId}`;
 export const duckdbName = (ref: TableRef): string =>
   `${quoteName(schemaOf(ref))}.${quoteName(ref.tableId)}`;
-const restName = ({ projectId, datasetId, tableId }: TableRef): string =>
+export const restName = ({ projectId, datasetId, tableId }: TableRef): string =>
   `${projectId}:${datasetId}.${tableId}`;
 const keyOf = (ref: TableRef): string => restName(ref);
 
@@ -141,6 +140,13 @@ export class Store implements StreamStore, AsyncDisposable {
       throw new ServiceError('notFound', `Not found: Dataset ${ref.projectId}:${ref.datasetId}`);
     }
     return dataset;
+  }
+
+  /** Names of a project's datasets. */
+  datasets(projectId: string): string[] {
+    const prefix = `${projectId}.`;
+    const keys = [...this.#datasets.keys()].filter((key) => key.startsWith(prefix));
+    return keys.map((key) => key.slice(prefix.length)).toSorted();
   }
 
   patchDataset(ref: Omit<TableRef, 'tableId'>, change: Readonly<Record<string, unknown>>): void {
@@ -375,20 +381,3 @@ export class Store implements StreamStore, AsyncDisposable {
 
 const columnType = (field: Field): string =>
   duckdbType(field) + (field.mode === 'REQUIRED' ? ' not null' : '');
-
-/** A table as REST answers it. */
-export function tableResource(table: StoredTable): Readonly<Record<string, unknown>> {
-  const { ref, fields, settings, viewQuery, schemaVersion, createdMs, modifiedMs } = table;
-  return {
-    kind: 'bigquery#table',
-    id: restName(ref),
-    tableReference: ref,
-    type: viewQuery === undefined ? 'TABLE' : 'VIEW',
-    etag: `${createdMs}-${modifiedMs}-${schemaVersion}`,
-    schema: { fields: fieldResources(fields) },
-    creationTime: String(createdMs),
-    lastModifiedTime: String(modifiedMs),
-    ...settings,
-    ...(viewQuery === undefined ? {} : { view: { query: viewQuery, useLegacySql: false } }),
-  };
-}

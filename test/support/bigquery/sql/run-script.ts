@@ -65,7 +65,7 @@ export async function planScript(store: Store, request: ScriptRequest): Promise<
     const isPlanned = statements.length === 1 && only?.kind === 'sql';
     const isQuery =
       isPlanned && ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE'].includes(only.verb);
-    if (isQuery) await connection.run(`explain ${translate(only.tokens, run)}`);
+    if (isQuery) await connection.run(`explain ${run.dml(only.verb, only.tokens)}`);
     const statementType = isPlanned ? only.verb : 'SCRIPT';
     return { result: undefined, statementType, dmlRows: undefined, bytes: await run.bytes() };
   } catch (error) {
@@ -243,7 +243,7 @@ export class ScriptRun implements Names {
     if (matching !== undefined) await this.#refuseTwice(matching);
     if (verb === 'INSERT' && ref !== undefined) await this.#checkInsertion(ref, tokens);
     await this.atomically(async () => {
-      const result = await this.connection.run(this.#dml(verb, tokens));
+      const result = await this.connection.run(this.dml(verb, tokens));
       this.dmlRows = result.rowsChanged;
       if (ref !== undefined)
         await checkStored(this.connection, duckdbName(ref), this.store.table(ref).fields);
@@ -276,7 +276,8 @@ export class ScriptRun implements Names {
     this.#positional = positional;
   }
 
-  #dml(verb: string, tokens: readonly Token[]): string {
+  /** A statement for DuckDB, with the words that BigQuery may leave out. */
+  dml(verb: string, tokens: readonly Token[]): string {
     if (verb === 'INSERT' && !isWord(tokens[1], 'INTO'))
       return translate(
         [tokens[0] as Token, { kind: 'word', text: 'INTO' }, ...tokens.slice(1)],
