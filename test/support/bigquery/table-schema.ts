@@ -151,7 +151,7 @@ export function fieldResources(fields: readonly Field[]): FieldResource[] {
  * from plain integers: it compares and sorts as the number does, and whatever would take it for another
  * number is refused.
  */
-export const bignumericType = 'STRUCT(bignumeric BIGNUM)';
+const bignumericType = 'STRUCT(bignumeric BIGNUM)';
 
 const duckdbTypes: Record<Exclude<FieldType, 'STRUCT'>, string> = {
   STRING: 'VARCHAR',

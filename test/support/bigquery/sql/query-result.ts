@@ -93,7 +93,7 @@ function dateTimeText(micros: bigint): string {
 }
 
 /** A value as REST answers it. https://cloud.google.com/bigquery/docs/reference/rest/v2/tabledata/list */
-export function cellText(field: Field, value: DuckDBValue, isInt64Timestamp: boolean): unknown {
+function cellText(field: Field, value: DuckDBValue, isInt64Timestamp: boolean): unknown {
   if (field.mode === 'REPEATED') {
     const items = value instanceof DuckDBListValue ? value.items : [];
     const element: Field = { ...field, mode: 'NULLABLE' };
