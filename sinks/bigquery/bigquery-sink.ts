@@ -95,12 +95,15 @@ class BigquerySink implements Sink {
     refuseAlikeTables(this.#engine, version, layouts);
     const evolution = planEvolution(this.#engine, newest, version);
     if (newest?.from === version.from && evolution.steps.length === 0) return;
+    const isPending = this.#pending.length > 0;
     await this.#orAbandon(async () => {
       const statements = await evolveTable(this.#lake, this.#engine, evolution);
       const { layout, notes } = evolution;
       this.#pending.push(...statements, recordLayoutSql(this.#tables, layout, notes));
       this.#views.set(version.topic, layout);
       history.add(layout);
+      // With nothing pending the change of shape stands by itself.
+      if (!isPending) await this.#commitShape();
     });
   }
 
@@ -178,23 +181,44 @@ class BigquerySink implements Sink {
     }
   }
 
-  /** One transaction. What became of it, the checkpoint says: also when its reply was lost. */
-  async #commit(batch: SinkBatch): Promise<void> {
+  async #commitShape(): Promise<void> {
+    await this.#lake.run(this.#script());
+    await this.#storedCheckpoint();
+    await this.#swapViews();
+    this.#forgetPending();
+  }
+
+  /** What is pending, in one transaction that does nothing unless the lake is where this owner left it. */
+  #script(): string {
     const from = { epoch: this.#epoch, applied: this.#published };
-    const script = guardedScript(this.#tables, from, this.#pending);
-    const failure: unknown = await this.#lake.run(script).then(
-      () => undefined,
-      (error: unknown) => error,
-    );
+    return guardedScript(this.#tables, from, this.#pending);
+  }
+
+  /** Throws `sink-fenced` when another owner has raised the epoch. */
+  async #storedCheckpoint() {
     const stored = await readCheckpoint(this.#lake, this.#tables);
     if (stored === null || stored.checkpoint.epoch !== this.#epoch) {
       throw fencedError(this.#epoch, stored?.checkpoint.epoch);
     }
+    return stored;
+  }
+
+  async #swapViews(): Promise<void> {
+    for (const layout of this.#views.values()) await this.#swapView(layout);
+  }
+
+  /** One transaction. What became of it, the checkpoint says: also when its reply was lost. */
+  async #commit(batch: SinkBatch): Promise<void> {
+    const failure: unknown = await this.#lake.run(this.#script()).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    const stored = await this.#storedCheckpoint();
     if (stored.checkpoint.applied !== batch.checkpoint.applied || stored.batchId !== batch.id) {
       throw failure ?? new PipelineError('sink-corrupt', 'the lake did not take a batch');
     }
     this.#published = batch.checkpoint.applied;
-    for (const layout of this.#views.values()) await this.#swapView(layout);
+    await this.#swapViews();
     const stages = this.#stages;
     this.#forgetPending();
     // They expire by themselves if this fails.

@@ -6,4 +6,4 @@ import { runSinkSuite } from './sink-suite.ts';
 const fake = await FakeBigQuery.start();
 afterAll(() => fake[Symbol.asyncDispose]());
 
-runSinkSuite({ name: 'bigquery', create: () => fakeBigqueryHarness(fake), runs: 4 });
+runSinkSuite({ name: 'bigquery', create: () => fakeBigqueryHarness(fake), runs: 6 });

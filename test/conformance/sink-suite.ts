@@ -9,8 +9,8 @@ import {
   type AppliedCut,
   applyCuts,
   expectedChange,
+  expectVisibleRows,
   expectRowsAt,
-  lastWithin,
   oneBatch,
   watermarkAt,
 } from './sink-suite-steps.ts';
@@ -160,7 +160,7 @@ const allCuts = (history: History): readonly AppliedCut[] =>
 
 async function showsSourceRows(harness: SinkHarness, { history, cuts }: HistoryCase) {
   await applyCuts(harness.sink, history, cuts, async (_cut, published) => {
-    await expectRowsAt(harness, history, lastWithin(history, published));
+    await expectVisibleRows(harness, history, published);
   });
 }
 
@@ -183,7 +183,7 @@ async function survivesCrashes(harness: SinkHarness, { history, cuts, dice }: Hi
     }).catch(() => {});
     const stored = await harness.checkpoint();
     const applied = stored?.applied ?? positionZero;
-    await expectRowsAt(harness, history, lastWithin(history, applied));
+    await expectVisibleRows(harness, history, applied);
     sink = await harness.reopen();
   }
   await applyCuts(sink, history, cuts);

@@ -6,8 +6,8 @@ import type { SinkHarness } from '../conformance/sink-suite.ts';
 import {
   applyCuts,
   expectedChange,
+  expectVisibleRows,
   expectRowsAt,
-  lastWithin,
 } from '../conformance/sink-suite-steps.ts';
 import { FakeBigQuery } from '../support/bigquery/fake-bigquery.ts';
 import type { FaultRule } from '../support/bigquery/faults.ts';
@@ -88,11 +88,26 @@ async function loadAll(harness: SinkHarness, history: History, wrong: readonly F
       (error: unknown) => error,
     );
     const applied = (await harness.checkpoint())?.applied ?? positionZero;
-    await expectRowsAt(harness, history, lastWithin(history, applied));
+    await expectVisibleRows(harness, history, applied);
     if (failure === null) return;
     sink = await harness.reopen();
   }
   throw new Error('the lake was not loaded');
+}
+
+/** The last cut may be hidden; a new owner publishes it, however many of the faults strike only now. */
+async function publishLast(harness: SinkHarness, history: History): Promise<void> {
+  const last = { index: history.cuts.length - 1, publish: true };
+  for (;;) {
+    const before = fake.faults.left;
+    const failure: unknown = await applyCuts(await harness.reopen(), history, [last]).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    if (failure === null) return;
+    // A failure that no fault explains is one of the sink.
+    if (fake.faults.left === before) throw failure;
+  }
 }
 
 it('whatever goes wrong with the service, rows are the source’s and each change is there once', async () => {
@@ -109,9 +124,8 @@ it('whatever goes wrong with the service, rows are the source’s and each chang
           history,
           kinds.map((kind) => faults[kind]!),
         );
-        // The last cut may be hidden; a new owner publishes it.
         const last = history.cuts.length - 1;
-        await applyCuts(await harness.reopen(), history, [{ index: last, publish: true }]);
+        await publishLast(harness, history);
         await expectRowsAt(harness, history, last);
         await expectChangesOnce(harness, history);
       } finally {
