@@ -5,8 +5,7 @@ import type { Config } from '../runtime/config.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { createProgressLine } from '../runtime/progress-line.ts';
 import { defineCommand, usageError } from './command.ts';
-import { modelsPlace } from './models-lake.ts';
-import { withLake } from './open-sink.ts';
+import { configuredLake } from './lakes/open-lake.ts';
 import { isSupervised, tellSupervisor } from './supervise/child-link.ts';
 
 const projectRoot = fileURLToPath(new URL('..', import.meta.url));
@@ -30,14 +29,14 @@ export const modelsCommand = defineCommand({
     if (action !== 'build')
       throw usageError(`there is no action "${action}"`, 'tributary models build');
     const { config, logger } = context.open();
-    const { settings, mappingPath } = modelsOf(config);
+    const { lake, mappingPath } = modelsOf(config);
     const mapping = await loadMapping(mappingPath);
     using progress = createProgressLine({ log: (line) => logger.info(line) });
     const signal = context.drainSignal();
-    const report = await withLake(settings, { purpose: 'models', signal }, () =>
+    const report = await lake.borrow({ purpose: 'models', signal }, () =>
       buildModels({
         projectRoot,
-        ...modelsPlace(settings),
+        ...lake.models(),
         mapping,
         fullRefresh: context.args['full-refresh'] === true,
         skipTests: context.args['skip-tests'] === true,
@@ -61,9 +60,8 @@ export const modelsCommand = defineCommand({
 /** The lake that models are built in. Throws `config-invalid` without a `models` block. */
 function modelsOf(config: Config) {
   const { models, sinks } = config;
-  const settings = models === undefined ? undefined : sinks[models.sink];
-  if (models !== undefined && settings !== undefined)
-    return { settings, mappingPath: models.mapping };
+  if (models !== undefined && models.sink in sinks)
+    return { lake: configuredLake(models.sink, config), mappingPath: models.mapping };
   throw new PipelineError('config-invalid', 'no models are configured', {
     hint: 'add a block like `models: { sink: lake, mapping: ./mapping.yaml }`',
   });

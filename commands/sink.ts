@@ -6,7 +6,7 @@ import { shareOf } from '../sinks/shares.ts';
 import { runWorker, type WorkerObserver } from '../sinks/workers/run-worker.ts';
 import { defineCommand, usageError } from './command.ts';
 import { loadSink } from './load-sink.ts';
-import { shareSink } from './open-sink.ts';
+import { configuredLake } from './lakes/open-lake.ts';
 import { runRole, type RoleTools } from './supervise/run-role.ts';
 
 export const sinkCommand = defineCommand({
@@ -30,16 +30,16 @@ export const sinkCommand = defineCommand({
 async function load(name: string, tools: RoleTools): Promise<void> {
   const { config, signal } = tools;
   const settings = findSink(name, config.sinks);
-  const shared = shareSink(name, settings);
-  const { shareCount, membership, evict } = shared;
+  const lake = configuredLake(name, config);
+  const { shareCount } = lake;
   const observe = observer(name, tools);
   await runWorker(
     {
       sink: name,
       shareCount,
-      membership,
+      membership: lake.openMembership(),
       loadShare: async (share, { signal: stop, onOpened }) => {
-        using opened = shared.openShare(share);
+        using opened = lake.openShare(share);
         await loadSink({
           config,
           settings,
@@ -57,7 +57,7 @@ async function load(name: string, tools: RoleTools): Promise<void> {
         });
       },
       evict: async (gone) => {
-        if (!(await evict(gone))) return;
+        if (!(await lake.evict(gone))) return;
         tools.logger.warn({ pid: gone.pid }, `${name}: ended the silent process ${gone.pid}`);
       },
       limits: { giveUpAfterMs: config.retry.during },

@@ -1,5 +1,5 @@
 import { defineCommand } from './command.ts';
-import { readCheckpoint, readMembers } from './open-sink.ts';
+import { configuredLake } from './lakes/open-lake.ts';
 import { readStatus } from './status/read-status.ts';
 import { renderStatus } from './status/render-status.ts';
 
@@ -14,7 +14,7 @@ export const statusCommand = defineCommand({
   args: {},
   async run(context) {
     const { config } = context.open();
-    const status = await readStatus(config, { readCheckpoint, readMembers });
+    const status = await readStatus(config, (name) => configuredLake(name, config));
     context.print(context.isJson ? JSON.stringify(status) : renderStatus(status));
     const stages = [status.source, status.log, ...Object.values(status.sinks)];
     const failed = stages.find((stage) => 'problem' in stage);

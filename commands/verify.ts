@@ -2,8 +2,8 @@ import { compilePatterns } from '../capture/postgres/table-patterns.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { createProgressLine } from '../runtime/progress-line.ts';
 import { defineCommand, usageError } from './command.ts';
+import { configuredLake } from './lakes/open-lake.ts';
 import { openLogReader } from './open-log.ts';
-import { holdLake } from './verify/hold-lake.ts';
 import { renderVerifyReport, withoutValues } from './verify/render-report.ts';
 import { verifyLake } from './verify/verify-lake.ts';
 
@@ -33,7 +33,7 @@ export const verifyCommand = defineCommand({
     const names = Object.keys(config.sinks);
     const name = context.args.sink ?? (names.length === 1 ? names[0] : undefined);
     const settings = name === undefined ? undefined : config.sinks[name];
-    if (settings === undefined) {
+    if (name === undefined || settings === undefined) {
       throw usageError(
         `name the lake with --sink; there are ${names.join(', ') || 'none'}`,
         'tributary verify --sink lake',
@@ -56,7 +56,7 @@ export const verifyCommand = defineCommand({
         source: { url, publication, wants: (table) => isCaptured(table) && isLoaded(table) },
         log,
         prefix: config.log.prefix,
-        holdLake: holdLake(config, settings, signal),
+        holdLake: configuredLake(name, config).hold(signal),
         onTable: (done, total) => progress.update({ label: 'verify', done, total, unit: 'tables' }),
         onWait: (text) => logger.info(text),
         signal,

@@ -101,7 +101,7 @@ metrics: { port: \${PORT} }
       ...env,
       LAKE: '/tmp/a b, tables: [x]}: #1',
     });
-    expect(config.sinks['lake']?.path).toBe('/tmp/a b, tables: [x]}: #1');
+    expect(config.sinks['lake']).toMatchObject({ path: '/tmp/a b, tables: [x]}: #1' });
   });
 
   test('a variable that only a comment names need not be set', () => {
@@ -118,6 +118,40 @@ metrics: { port: \${PORT} }
     const config = loadConfig(join(folder, 'tributary.yaml'), {});
     expect(config.source.url).toBe('postgres://app:p%40ss%2Fword@db.example/shop');
     expect(config.log).toMatchObject({ path: join(folder, 'log') });
+  });
+
+  test('a BigQuery sink needs a project and a dataset, and gets every other default', () => {
+    const { sinks } = parse(`${smallest}
+sinks:
+  small: { type: bigquery, project: shop-1, dataset: app }
+  large:
+    type: bigquery
+    project: shop-1
+    dataset: app_2
+    location: EU
+    mode: bigquery-cdc
+    credentials_file: ./key.json
+    kms_key: projects/p/locations/eu/keyRings/r/cryptoKeys/k
+    labels: { team: data }
+    shares: 3
+`);
+    expect(sinks['small']).toEqual({
+      type: 'bigquery',
+      project: 'shop-1',
+      dataset: 'app',
+      mode: 'batch',
+      labels: {},
+      shares: 1,
+      tables: ['*.*'],
+      batch: { size: 64 << 20, rows: 200_000 },
+    });
+    expect(sinks['large']).toMatchObject({
+      location: 'EU',
+      mode: 'bigquery-cdc',
+      credentials_file: resolve('key.json'),
+      labels: { team: 'data' },
+      shares: 3,
+    });
   });
 
   test('a password in plain text is taken for a database on this machine only', () => {
@@ -153,7 +187,10 @@ log:
   brokers: ["localhost:9092"]
 sinks:
   lake: { type: duckdb, pathh: ./lake.duckdb, batch: { size: 8 MX, age: 10 } }
-  warehouse: { type: bigquery, project: x }
+  warehouse: { type: bigquery, project: x, datset: a.b, mode: cdc, labels: { Team: data }, shares: 0 }
+  second: { type: bigquery, project: shop-1, dataset: app, endpoint: localhost }
+  third: { type: bigquery, project: shop-1, dataset: app, kms_key: k, storage_endpoint: localhost }
+  cloud: { type: snowflake }
   Other: { type: duckdb, path: ./lake.duckdb }
 models: { sink: lak, every: 1 s }
 capture:
@@ -170,14 +207,24 @@ logging: { level: dbug }
       tributary.yaml:7:25: sinks.lake.pathh: unknown key; did you mean "path"?
       tributary.yaml:7:62: sinks.lake.batch.size: "MX" is not a unit of size; use one of B, kB, KiB, MB, MiB, GB, GiB, TB, TiB
       tributary.yaml:7:68: sinks.lake.batch.age: unknown key; known here: size, rows
-      tributary.yaml:8:22: sinks.warehouse.type: "bigquery" is not known; use "duckdb"
-      tributary.yaml:9:3: sinks.Other: is not a sink name; use at most 63 of a-z, 0-9, _ and -
-      tributary.yaml:10:17: models.sink: "lak" is not one of the sinks; did you mean "lake"?
-      tributary.yaml:10:29: models.every: "1 s" is out of range; allowed is 5 s to 7 d
-      tributary.yaml:12:9: capture.batch: is empty; give a block or remove it
-      tributary.yaml:13:18: metrics.port: 90000 is out of range; allowed is 1 to 65500
-      tributary.yaml:14:1: loging: unknown key; did you mean "logging"?
-      tributary.yaml:15:19: logging.level: "dbug" is not one of fatal, error, warn, info, debug, trace, silent; did you mean "debug"?"
+      tributary.yaml:8:3: sinks.warehouse.dataset: is missing; give it like app
+      tributary.yaml:8:41: sinks.warehouse.project: "x" is not a project id; write it like my-project-1
+      tributary.yaml:8:44: sinks.warehouse.datset: unknown key; did you mean "dataset"?
+      tributary.yaml:8:63: sinks.warehouse.mode: "cdc" is not one of batch, stream, bigquery-cdc
+      tributary.yaml:8:84: sinks.warehouse.labels.Team: "Team: data" is not a label; use at most 63 lower-case letters, digits, - and _
+      tributary.yaml:8:100: sinks.warehouse.shares: 0 is out of range; allowed is 1 to 64
+      tributary.yaml:9:70: sinks.second.endpoint: "localhost" is not an address; write it like http://localhost:9050
+      tributary.yaml:10:54: sinks.third.dataset: is the dataset of sink "second" already
+      tributary.yaml:10:68: sinks.third.kms_key: "k" is not a key; write projects/P/locations/L/keyRings/R/cryptoKeys/K
+      tributary.yaml:10:89: sinks.third.storage_endpoint: "localhost" is not an address; write host:port
+      tributary.yaml:11:18: sinks.cloud.type: "snowflake" is not known; use "duckdb" or "bigquery"
+      tributary.yaml:12:3: sinks.Other: is not a sink name; use at most 63 of a-z, 0-9, _ and -
+      tributary.yaml:13:17: models.sink: "lak" is not one of the sinks; did you mean "lake"?
+      tributary.yaml:13:29: models.every: "1 s" is out of range; allowed is 5 s to 7 d
+      tributary.yaml:15:9: capture.batch: is empty; give a block or remove it
+      tributary.yaml:16:18: metrics.port: 90000 is out of range; allowed is 1 to 65500
+      tributary.yaml:17:1: loging: unknown key; did you mean "logging"?
+      tributary.yaml:18:19: logging.level: "dbug" is not one of fatal, error, warn, info, debug, trace, silent; did you mean "debug"?"
     `);
   });
 

@@ -33,6 +33,8 @@ interface Secrets {
 export type KafkaLogConfig = Extract<Config['log'], { readonly type: 'kafka' }>;
 export type ConfluentRegistryConfig = Extract<Config['registry'], { readonly type: 'confluent' }>;
 export type SinkConfig = Config['sinks'][string];
+export type DuckdbSinkConfig = Extract<SinkConfig, { readonly type: 'duckdb' }>;
+export type BigquerySinkConfig = Extract<SinkConfig, { readonly type: 'bigquery' }>;
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -102,11 +104,17 @@ function absoluteConfig(parsed: ParsedConfig, file: string): Config {
     log: log.type === 'embedded' ? { ...log, path: at(log.path) } : withFiles(log, folder),
     registry: registry.type === 'embedded' ? registry : withFiles(registry, folder),
     sinks: Object.fromEntries(
-      Object.entries(sinks).map(([name, sink]) => [name, { ...sink, path: at(sink.path) }]),
+      Object.entries(sinks).map(([name, sink]) => [name, absoluteSink(sink, at)]),
     ),
     capture: { ...capture, spool: at(capture.spool) },
     models: models === undefined ? undefined : { ...models, mapping: at(models.mapping) },
   };
+}
+
+function absoluteSink(sink: SinkConfig, at: (path: string) => string): SinkConfig {
+  if (sink.type === 'duckdb') return { ...sink, path: at(sink.path) };
+  const { credentials_file: file } = sink;
+  return file === undefined ? sink : { ...sink, credentials_file: at(file) };
 }
 
 interface Secured {

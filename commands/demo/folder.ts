@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Config, DuckdbSinkConfig } from '../../runtime/config.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import { removePostgres } from '../stack/postgres.ts';
 
@@ -23,3 +24,13 @@ export async function emptyDemoFolder(dir: string): Promise<void> {
 }
 
 export const clusterFolder = (dir: string): string => path.join(dir, 'postgres');
+
+/** Name of the demo's sink. */
+export const demoSink = 'lake';
+
+/** The settings of the demo's lake. */
+export function demoLake({ sinks }: Config): DuckdbSinkConfig {
+  const settings = sinks[demoSink];
+  if (settings?.type === 'duckdb') return settings;
+  throw new RangeError(`the demo's configuration has no DuckDB lake ${demoSink}`);
+}

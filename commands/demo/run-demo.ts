@@ -6,12 +6,11 @@ import { loadMapping } from '../../models/mapping-file.ts';
 import { ensurePythonEnvironment } from '../../models/python-environment.ts';
 import type { Config } from '../../runtime/config.ts';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
-import { withLake } from '../open-sink.ts';
-import { holdLake } from '../verify/hold-lake.ts';
+import { configuredLake } from '../lakes/open-lake.ts';
 import { openLogReader } from '../open-log.ts';
 import { type EmbeddedPostgres, startPostgres } from '../stack/postgres.ts';
 import { verifyLake, type VerifyReport } from '../verify/verify-lake.ts';
-import { clusterFolder, emptyDemoFolder } from './folder.ts';
+import { clusterFolder, emptyDemoFolder, demoLake, demoSink } from './folder.ts';
 import { type Business, createBusiness } from './history.ts';
 import {
   currentCut,
@@ -49,7 +48,6 @@ export interface Demo extends AsyncDisposable {
 }
 
 const database = 'business';
-const sinkName = 'lake';
 
 /**
  * The whole job on embedded parts: PostgreSQL, a sample business, snapshot and stream while traffic is
@@ -184,7 +182,7 @@ async function writeTraffic({
     transactionsPerSecond,
     signal,
     onTransaction: (_, changes) => {
-      const lake = pipeline.says.get(sinkName);
+      const lake = pipeline.says.get(demoSink);
       const label = lake === undefined ? 'traffic' : `traffic (lake: ${lake})`;
       stages.progress({ label, done: changes - before.changes, unit: 'changes' });
     },
@@ -198,20 +196,23 @@ async function writeTraffic({
 
 /** Everything written so far is in the lake when the sink lends it. */
 async function catchUp({ client, config, signal }: Work) {
-  const settings = lakeOf(config);
+  const settings = demoLake(config);
   const until = await currentCut(client, config);
-  const lag = await withLake(settings, { purpose: 'demo', until, signal }, async () => {
-    await using lake = await openLakeReader(settings.path);
-    return await readLag(lake);
-  });
+  const lag = await configuredLake(demoSink, config).borrow(
+    { purpose: 'demo', until, signal },
+    async () => {
+      await using lake = await openLakeReader(settings.path);
+      return await readLag(lake);
+    },
+  );
   const text = `${grouped(lag.changes)} changes streamed; commit to lake ${grouped(lag.medianMs)} ms median, ${grouped(lag.p99Ms)} ms p99`;
   return { text };
 }
 
 async function build({ config, dir, projectRoot, signal, stages }: Work) {
-  const settings = lakeOf(config);
+  const settings = demoLake(config);
   const mapping = await loadMapping(path.join(dir, 'mapping.yaml'));
-  const report = await withLake(settings, { purpose: 'models', signal }, () =>
+  const report = await configuredLake(demoSink, config).borrow({ purpose: 'models', signal }, () =>
     buildModels({
       projectRoot,
       lake: duckdbLake(settings.path),
@@ -234,12 +235,11 @@ async function build({ config, dir, projectRoot, signal, stages }: Work) {
 async function verify({ config, url, stages, signal }: Work) {
   const log = await openLogReader(config);
   try {
-    const settings = lakeOf(config);
     const report = await verifyLake({
       source: { url, publication: config.source.publication, wants: () => true },
       log,
       prefix: config.log.prefix,
-      holdLake: holdLake(config, settings, signal),
+      holdLake: configuredLake(demoSink, config).hold(signal),
       onTable: (done, total) =>
         stages.progress({ label: 'verification', done, total, unit: 'tables' }),
       signal,
@@ -256,16 +256,9 @@ async function verify({ config, url, stages, signal }: Work) {
 }
 
 async function summarise({ config, signal }: Work): Promise<string> {
-  const settings = lakeOf(config);
-  return await withLake(settings, { purpose: 'summary', signal }, async () => {
+  const settings = demoLake(config);
+  return await configuredLake(demoSink, config).borrow({ purpose: 'summary', signal }, async () => {
     await using lake = await openLakeReader(settings.path);
     return await renderSummary(lake);
   });
-}
-
-function lakeOf(config: Config) {
-  const settings = config.sinks[sinkName];
-  if (settings === undefined)
-    throw new RangeError(`the demo's configuration has no sink ${sinkName}`);
-  return settings;
 }

@@ -3,7 +3,7 @@ import { closeSession, openSession, query } from '../../capture/postgres/connect
 import { inspectSlot } from '../../capture/postgres/slot.ts';
 import { readProgress } from '../../capture/progress.ts';
 import type { Log, StoredRecord } from '../../log/log.ts';
-import type { Config, SinkConfig } from '../../runtime/config.ts';
+import type { Config } from '../../runtime/config.ts';
 import { reportError, type ErrorReport } from '../../runtime/report-error.ts';
 import { createRedact, secretsOfConfig } from '../../runtime/redact.ts';
 import { controlTopics, type Watermark } from '../../schemas/control.ts';
@@ -13,6 +13,7 @@ import { isEnded } from '../../sinks/process-state.ts';
 import type { Checkpoint } from '../../sinks/sink.ts';
 import type { MemberRecord } from '../../sinks/workers/membership.ts';
 import { silenceMsMax } from '../../sinks/workers/run-worker.ts';
+import type { ConfiguredLake } from '../lakes/lake.ts';
 import { openLogReader } from '../open-log.ts';
 
 /** How long one record of the log may take to be read. */
@@ -92,19 +93,10 @@ export interface WorkerStatus {
   readonly seenMsAgo: number;
 }
 
-export interface StatusReaders {
-  readonly readCheckpoint: ReadCheckpoint;
-  readonly readMembers: ReadMembers;
-}
-
-/** What the workers of a sink last said of themselves. */
-export type ReadMembers = (name: string, settings: SinkConfig) => Promise<readonly MemberRecord[]>;
-
-/** Opens a lake for as long as it takes to read its checkpoint; null when no sink has opened it yet. */
-export type ReadCheckpoint = (settings: SinkConfig) => Promise<Checkpoint | null>;
+type LakeOf = (sink: string) => Pick<ConfiguredLake, 'checkpoint' | 'openMembership'>;
 
 /** Reads every stage that can be read; throws nothing. */
-export async function readStatus(config: Config, readers: StatusReaders): Promise<Status> {
+export async function readStatus(config: Config, lakeOf: LakeOf): Promise<Status> {
   const redact = createRedact(secretsOfConfig(config));
   const stage = async <T>(read: () => Promise<T>): Promise<Stage<T>> => {
     try {
@@ -120,15 +112,16 @@ export async function readStatus(config: Config, readers: StatusReaders): Promis
     const sourceEnd = 'problem' in source ? null : parseLsn(source.lsn);
     const log =
       'problem' in opened ? opened : await stage(() => readLog(opened.log, config, sourceEnd));
-    const sinks = Object.entries(config.sinks).map(async ([name, settings]) => {
+    const sinks = Object.keys(config.sinks).map(async (name) => {
+      const lake = lakeOf(name);
       const sink = await stage(async () => {
-        const checkpoint = await readers.readCheckpoint(settings);
+        const checkpoint = await lake.checkpoint();
         return sinkStatus(checkpoint, {
           log: 'problem' in log ? null : log,
           committedAt: await appliedCommit(openLog, config.log.prefix, checkpoint),
         });
       });
-      const members = await readers.readMembers(name, settings).catch(() => []);
+      const members = await readMembers(lake).catch(() => []);
       return { name, sink, workers: workerStatuses(members, Date.now()) };
     });
     const read = await Promise.all(sinks);
@@ -140,6 +133,16 @@ export async function readStatus(config: Config, readers: StatusReaders): Promis
     };
   } finally {
     await openLog?.close();
+  }
+}
+
+/** What the workers of a sink last said of themselves. */
+async function readMembers(lake: Pick<ConfiguredLake, 'openMembership'>) {
+  const membership = lake.openMembership();
+  try {
+    return await membership.members();
+  } finally {
+    await membership.close();
   }
 }
 

@@ -107,15 +107,25 @@ function sinkChecks(root: Block, source: ConfigSource): ConfigProblem[] {
       const message = `sinks.${name}: is not a sink name; use at most 63 of a-z, 0-9, _ and -`;
       problems.push({ ...keyPosition(source, ['sinks', name]), message });
     }
-    const { path } = block(sinks[name]);
-    const owner = owners.get(path);
-    if (owner === undefined) owners.set(path, name);
-    else if (path !== undefined) {
-      const message = `sinks.${name}.path: is the file of sink "${owner}" already`;
-      problems.push({ ...positionOf(source, ['sinks', name, 'path']), message });
+    const home = homeOf(block(sinks[name]));
+    const owner = owners.get(home?.id);
+    if (home === null) return problems;
+    if (owner === undefined) owners.set(home.id, name);
+    else {
+      const message = `sinks.${name}.${home.field}: is the ${home.noun} of sink "${owner}" already`;
+      problems.push({ ...positionOf(source, ['sinks', name, home.field]), message });
     }
     return problems;
   });
+}
+
+/** What only one sink can have: its file, or its dataset. */
+function homeOf({ type, path, project, dataset }: Block) {
+  if (type === 'bigquery') {
+    const isGiven = typeof project === 'string' && typeof dataset === 'string';
+    return isGiven ? { id: `${project}.${dataset}`, field: 'dataset', noun: 'dataset' } : null;
+  }
+  return typeof path === 'string' ? { id: path, field: 'path', noun: 'file' } : null;
 }
 
 const block = (value: unknown): Block =>

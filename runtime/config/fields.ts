@@ -121,6 +121,11 @@ export function defaultedPath(options: FieldOptions & { readonly default: string
   return defaultedText({ ...options, ...pathOptions });
 }
 
+/** A path that may stay away. */
+export function optionalPath(options: FieldOptions) {
+  return optionalText({ ...options, ...pathOptions });
+}
+
 /** One of a few words. */
 export function choice<const W extends string>(
   words: readonly [W, ...W[]],
@@ -167,6 +172,22 @@ export function textList(
       .default([...options.default]),
     note,
   );
+}
+
+/** Texts by keys of one's own, none unless given; `problem` looks at each pair. */
+export function textMap(
+  options: FieldOptions & {
+    readonly problem: (key: string, value: string) => string | undefined;
+  },
+) {
+  const note = noteOf({ ...options, default: '{}' }, { unit: 'block' });
+  const map = z.record(z.string(), z.string()).superRefine((given, context) => {
+    for (const [key, value] of Object.entries(given)) {
+      const message = options.problem(key, value);
+      if (message !== undefined) context.addIssue({ code: 'custom', message, path: [key] });
+    }
+  });
+  return annotate(map.default({}), note);
 }
 
 /** The word that tells the members of a union apart. */

@@ -1,15 +1,12 @@
 import { z } from 'zod';
 import {
   choice,
-  constant,
-  count,
   defaultedPath,
   defaultedText,
   duration,
   flag,
   optionalCount,
   optionalText,
-  path,
   size,
   text,
   textList,
@@ -20,6 +17,7 @@ import {
   embeddedRegistrySchema,
   kafkaLogSchema,
 } from './log-fields.ts';
+import { bigquerySinkSchema, duckdbSinkSchema, tablePatternProblem } from './sink-fields.ts';
 
 const postgresUrlProblem = (url: string): string | undefined =>
   /^postgres(ql)?:\/\//.test(url) && URL.canParse(url)
@@ -31,11 +29,6 @@ const slotProblem = (name: string): string | undefined =>
   namePattern.test(name) && name.length <= 63
     ? undefined
     : `"${name}" is not a slot name; use at most 63 of a-z, 0-9 and _`;
-
-const tablePatternProblem = (pattern: string): string | undefined =>
-  /^!?[^.\s]+\.[^.\s]+$/.test(pattern)
-    ? undefined
-    : `"${pattern}" does not name tables; write schema.table, with * for any, ! before it to leave out`;
 
 const sourceSchema = z.strictObject({
   url: optionalText({
@@ -75,42 +68,6 @@ const sourceSchema = z.strictObject({
     default: ['public.*'],
     problem: tablePatternProblem,
   }),
-});
-
-const duckdbSinkSchema = z.strictObject({
-  type: constant('duckdb', 'A DuckDB file.'),
-  path: path({ description: 'The lake file.', example: './data/lake.duckdb' }),
-  tables: textList({
-    description: 'Tables to load, of those captured.',
-    example: '["public.service_*"]',
-    default: ['*.*'],
-    problem: tablePatternProblem,
-  }),
-  memory: size({
-    description: 'Memory that the engine may use.',
-    example: '2 GiB',
-    default: '1 GiB',
-    min: '128 MiB',
-    max: '1 TiB',
-  }),
-  batch: z
-    .strictObject({
-      size: size({
-        description: 'A batch ends at the last watermark before this much of the log.',
-        example: '128 MiB',
-        default: '64 MiB',
-        min: '64 KiB',
-        max: '4 GiB',
-      }),
-      rows: count({
-        description: 'A batch ends at the last watermark before so many changes.',
-        example: '500000',
-        default: '200000',
-        min: '1',
-        max: '10000000',
-      }),
-    })
-    .prefault({}),
 });
 
 const modelsSchema = z.strictObject({
@@ -245,7 +202,9 @@ export const configSchema = z.strictObject({
   registry: z
     .discriminatedUnion('type', [embeddedRegistrySchema, confluentRegistrySchema])
     .default({ type: 'embedded' }),
-  sinks: z.record(z.string(), z.discriminatedUnion('type', [duckdbSinkSchema])).default({}),
+  sinks: z
+    .record(z.string(), z.discriminatedUnion('type', [duckdbSinkSchema, bigquerySinkSchema]))
+    .default({}),
   models: modelsSchema.optional(),
   capture: captureSchema.prefault({}),
   retry: retrySchema.prefault({}),

@@ -5,6 +5,7 @@ import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
 import { TableHistory, type TableLayout } from '../lake/layout.ts';
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
+import { shareOf } from '../shares.ts';
 import type { Checkpoint, Sink, SinkBatch } from '../sink.ts';
 import { applyTable } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';
@@ -31,6 +32,8 @@ export type BigquerySinkStep = (typeof bigquerySinkSteps)[number];
 export interface BigquerySinkOptions extends LakeOptions {
   /** Number of the share that this sink loads; 0 where there is one. */
   readonly share?: number;
+  /** Shares of the lake; 1 unless told. */
+  readonly shareCount?: number;
   readonly onStep?: (step: BigquerySinkStep) => void;
 }
 
@@ -70,8 +73,11 @@ class BigquerySink implements Sink {
     await this.close();
     const { checkpoint, floors, owner } = await takeCheckpoint(this.#lake, this.#tables);
     this.#histories = new Map();
+    const { share = 0, shareCount = 1 } = this.#options;
     for (const layout of await readLayouts(this.#lake, this.#tables)) {
-      this.#historyOf(layout.topic).add(layout);
+      if (shareOf(tableName(layout), shareCount) === share) {
+        this.#historyOf(layout.topic).add(layout);
+      }
     }
     // An owner that died between a commit and its views left them behind the tables.
     for (const { newest } of this.#histories.values()) {

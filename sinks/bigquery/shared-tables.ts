@@ -5,7 +5,11 @@ import { type PositionText, positionZero } from '../../schemas/position.ts';
 import type { TableLayout } from '../lake/layout.ts';
 import type { Checkpoint, SinkBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
+import { reasonOf } from './errors.ts';
 import { quoteText, relation } from './sql.ts';
+
+/** One for each table that others make at the same time, and one more. */
+const createAttemptsMax = 6;
 
 /** Which tables a share has for itself: two transactions that change one table cannot both commit. */
 export interface ShareTables {
@@ -64,7 +68,7 @@ export async function takeCheckpoint(
   lake: LakeConnection,
   tables: ShareTables,
 ): Promise<StoredCheckpoint & { readonly owner: string }> {
-  await lake.run(createSql(tables));
+  await createTables(lake, tables);
   const owner = randomUUID();
   await lake.run(/* sql */ `
     update ${checkpointsOf(tables)}
@@ -75,6 +79,18 @@ export async function takeCheckpoint(
   if (stored === null) throw new PipelineError('sink-corrupt', 'the lake has no checkpoint row');
   if (row?.[0] !== owner) throw fencedError(stored.checkpoint.epoch - 1, stored.checkpoint.epoch);
   return { ...stored, owner };
+}
+
+/** Owners of several shares start at once: of two that make one table, one is told that it exists. */
+async function createTables(lake: LakeConnection, tables: ShareTables): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await lake.run(createSql(tables));
+      return;
+    } catch (error) {
+      if (reasonOf(error) !== 'duplicate' || attempt === createAttemptsMax) throw error;
+    }
+  }
 }
 
 /** The checkpoint as a reader sees it; null in a lake that no sink has opened yet. */

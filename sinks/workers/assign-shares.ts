@@ -72,7 +72,11 @@ export function decideShares(
   shareCount: number,
 ): ShareDecision {
   const holders = holdersOf(members);
-  const workers = members.map(({ id }) => id);
+  // Of two that want all, the lower id; the other waits for its end.
+  const alone = members
+    .flatMap(({ id, wantsAll }) => (wantsAll === true ? [id] : []))
+    .toSorted()[0];
+  const workers = alone === undefined ? members.map(({ id }) => id) : [alone];
   const assigned = assignShares({ workers, shareCount, holders });
   const mine = new Set(members.find(({ id }) => id === me)?.claims.map(({ share }) => share) ?? []);
   const isMine = (share: number) => assigned.get(share) === me && holders.get(share) === me;

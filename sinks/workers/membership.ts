@@ -12,6 +12,8 @@ export interface MemberRecord {
   readonly atMs: number;
   /** The shares that it loads or is about to. */
   readonly claims: readonly ShareClaim[];
+  /** The others are to hand over all shares, and stand by while it lives. */
+  readonly wantsAll?: boolean | undefined;
 }
 
 export interface ShareClaim {

@@ -41,6 +41,8 @@ export interface WorkerOptions {
   /** Takes from a member that is gone what it may still hold on this machine. */
   readonly evict?: (gone: MemberRecord) => Promise<void>;
   readonly limits?: Partial<WorkerLimits>;
+  /** The other workers are to hand over all their shares while this one runs. */
+  readonly wantsAll?: boolean;
   /** Where the worker runs: this process on this machine unless told otherwise. */
   readonly place?: { readonly host: string; readonly pid: number };
   readonly observer?: WorkerObserver;
@@ -219,7 +221,7 @@ class Worker {
 
   #record(): MemberRecord {
     this.#beat += 1;
-    const { place = { host: hostname(), pid: process.pid } } = this.#options;
+    const { place = { host: hostname(), pid: process.pid }, wantsAll = false } = this.#options;
     return {
       id: this.#id,
       sink: this.#options.sink,
@@ -228,6 +230,7 @@ class Worker {
       beat: this.#beat,
       atMs: Date.now(),
       claims: [...this.#claims].map(([share, epoch]) => ({ share, epoch })),
+      ...(wantsAll ? { wantsAll } : {}),
     };
   }
 }

@@ -23,6 +23,7 @@ const memberSchema: z.ZodType<MemberRecord> = z.object({
   beat: z.int(),
   atMs: z.number(),
   claims: z.array(z.object({ share: z.int(), epoch: z.int() })),
+  wantsAll: z.boolean().optional(),
 });
 /** Says that a member is out, unless it announces itself with a higher beat. */
 const removalSchema = z.object({ removed: z.string(), beat: z.int() });

@@ -11,7 +11,8 @@ import {
   untilSnapshotIsDone,
 } from '../../commands/demo/pipeline.ts';
 import { runTraffic } from '../../commands/demo/traffic.ts';
-import { withLake } from '../../commands/open-sink.ts';
+import { demoLake } from '../../commands/demo/folder.ts';
+import { configuredLake } from '../../commands/lakes/open-lake.ts';
 import { bigqueryLake } from '../../models/bigquery-lake.ts';
 import { buildModels, requireGood } from '../../models/build-models.ts';
 import { duckdbLake } from '../../models/duckdb-lake.ts';
@@ -42,10 +43,12 @@ async function runBusiness(dir: string): Promise<{ file: string; mapping: Mappin
   resources.defer(() => pipeline.stop());
   await untilSnapshotIsDone(config);
   await runTraffic({ client, business, seconds: 2, transactionsPerSecond: 100 });
-  const settings = config.sinks['lake']!;
+  const settings = demoLake(config);
   const until = await currentCut(client, config);
   const file = path.join(dir, 'copy.duckdb');
-  await withLake(settings, { purpose: 'test', until }, () => copyFile(settings.path, file));
+  await configuredLake('lake', config).borrow({ purpose: 'test', until }, () =>
+    copyFile(settings.path, file),
+  );
   return { file, mapping: plan.mapping };
 }
 

@@ -12,7 +12,8 @@ import {
   untilSnapshotIsDone,
 } from '../../commands/demo/pipeline.ts';
 import { runTraffic } from '../../commands/demo/traffic.ts';
-import { withLake } from '../../commands/open-sink.ts';
+import { demoLake } from '../../commands/demo/folder.ts';
+import { configuredLake } from '../../commands/lakes/open-lake.ts';
 import { buildModels, requireGood } from '../../models/build-models.ts';
 import { duckdbLake } from '../../models/duckdb-lake.ts';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
@@ -52,8 +53,7 @@ beforeAll(async () => {
   const { config } = await initialise(dir, url);
   const logFile = path.join(dir, 'tributary.log');
   const pipeline = startPipeline({ config, url, logFile, withModels: false });
-  const settings = config.sinks['lake'];
-  if (settings === undefined) throw new RangeError('no lake');
+  const settings = demoLake(config);
   try {
     await untilSnapshotIsDone(config);
     const before = business.book.transactions.length;
@@ -61,7 +61,7 @@ beforeAll(async () => {
     streamed = business.book.transactions.slice(before);
     const until = await currentCut(client, config);
     const mapping = (await initialise(dir, url)).plan.mapping;
-    await withLake(settings, { purpose: 'test', until }, async () => {
+    await configuredLake('lake', config).borrow({ purpose: 'test', until }, async () => {
       requireGood(
         await buildModels({ projectRoot, lake: duckdbLake(settings.path), workDir: dir, mapping }),
       );

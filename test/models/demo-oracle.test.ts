@@ -12,7 +12,8 @@ import {
   untilSnapshotIsDone,
 } from '../../commands/demo/pipeline.ts';
 import { runTraffic } from '../../commands/demo/traffic.ts';
-import { withLake } from '../../commands/open-sink.ts';
+import { demoLake } from '../../commands/demo/folder.ts';
+import { configuredLake } from '../../commands/lakes/open-lake.ts';
 import type { MappedTable, Mapping } from '../../models/mapping.ts';
 import { type CommandLineResult, runCommandLine } from '../support/command-line.ts';
 import { startTestPostgres } from '../support/postgres.ts';
@@ -58,9 +59,9 @@ async function runPipeline(dir: string): Promise<Outcome> {
   const { transactions } = business.book;
   const before = transactions.length;
   await runTraffic({ client, business, seconds: 4, transactionsPerSecond: 150 });
-  const settings = config.sinks['lake']!;
+  const settings = demoLake(config);
   const until = await currentCut(client, config);
-  await withLake(settings, { purpose: 'test', until }, async () => {});
+  await configuredLake('lake', config).borrow({ purpose: 'test', until }, async () => {});
   const words = ['models', 'build', '--json', '--config', path.join(dir, 'tributary.yaml')];
   const build = await runCommandLine(words, { env: { DATABASE_URL: url } });
   const record = {

@@ -1,10 +1,15 @@
 import type { SinkHarness } from '../conformance/sink-suite.ts';
 import type { FakeBigQuery } from './bigquery/fake-bigquery.ts';
 import { bigqueryHarness } from './bigquery-harness.ts';
+import type { TestBigQuery } from './test-bigquery.ts';
 
 /** A BigQuery sink on a dataset of its own in the BigQuery of the tests. */
 export function fakeBigqueryHarness(fake: FakeBigQuery): Promise<SinkHarness> {
-  return bigqueryHarness({
+  return bigqueryHarness(testServerOf(fake));
+}
+
+export function testServerOf(fake: FakeBigQuery): TestBigQuery {
+  return {
     url: fake.apiEndpoint,
     endpoint: fake.apiEndpoint,
     grpcAddress: '',
@@ -12,5 +17,5 @@ export function fakeBigqueryHarness(fake: FakeBigQuery): Promise<SinkHarness> {
     dataset: 'lake',
     location: 'US',
     [Symbol.asyncDispose]: async () => undefined,
-  });
+  };
 }

@@ -84,6 +84,9 @@ function translateError(error: unknown): ServiceError {
       `Transaction is aborted due to concurrent update against table. ${message}`,
     );
   }
+  // Another one made it between the look and the making.
+  if (/^Catalog Error: .* already exists/.test(message))
+    return new ServiceError('duplicate', `Already Exists: ${message}`);
   // The text of ERROR() and RAISE is the message itself.
   return new ServiceError('invalidQuery', message.replace(/^Invalid Input Error: /, ''), 'query');
 }

@@ -1,21 +1,25 @@
-import type { Config, SinkConfig } from '../../runtime/config.ts';
-import { PipelineError } from '../../runtime/errors.ts';
+import type { Config, DuckdbSinkConfig } from '../../runtime/config.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { createDuckdbSink } from '../../sinks/duckdb/duckdb-sink.ts';
 import { borrowLake } from '../../sinks/duckdb/lease.ts';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
 import { loadSink } from '../load-sink.ts';
+import { notThere } from './not-there.ts';
 import type { HoldLake } from './verify-lake.ts';
 
 /** How long the lake may take to get to the position that it is compared at. */
 const catchUpMs = 120_000;
 
 /**
- * Holds a lake exactly at a position: a running sink stands still while the position is decided, applies
+ * Holds a lake in a file exactly at a position: a running sink stands still while the position is decided, applies
  * up to there and lends its file; when none runs, its work is done here, from the log, up to the same
  * position.
  */
-export function holdLake(config: Config, settings: SinkConfig, signal: AbortSignal): HoldLake {
+export function holdFile(
+  config: Config,
+  settings: DuckdbSinkConfig,
+  signal: AbortSignal,
+): HoldLake {
   const borrowing = { purpose: 'verify', waitMs: catchUpMs, signal };
   return async (decide, use) => {
     let until: PositionText = positionZero;
@@ -24,7 +28,7 @@ export function holdLake(config: Config, settings: SinkConfig, signal: AbortSign
       if (grant === null) await catchUp({ config, settings, signal }, until);
       await using lake = await openLakeReader(settings.path);
       const applied = (await lake.checkpoint())?.applied ?? '';
-      if (applied < until) throw notThere(until, applied);
+      if (applied < until) throw notThere({ until, applied, waitedMs: catchUpMs });
       return await use({ rows: (table) => lake.readState(table, table.columns) }, applied);
     });
   };
@@ -32,7 +36,7 @@ export function holdLake(config: Config, settings: SinkConfig, signal: AbortSign
 
 interface CatchUp {
   readonly config: Config;
-  readonly settings: SinkConfig;
+  readonly settings: DuckdbSinkConfig;
   readonly signal: AbortSignal;
 }
 
@@ -47,10 +51,4 @@ async function catchUp({ config, settings, signal }: CatchUp, until: PositionTex
     observer: { onRetry: () => undefined },
     signal: AbortSignal.any([signal, there.signal, tooLong]),
   });
-}
-
-function notThere(until: PositionText, applied: PositionText): PipelineError {
-  const message = `the lake is at ${applied} and did not reach ${until} within ${catchUpMs / 1000} s`;
-  const hint = 'is capture running? see `tributary status`';
-  return new PipelineError('sink-failed', message, { hint });
 }

@@ -1,0 +1,79 @@
+import { dirname, join } from 'node:path';
+import { bigqueryLake } from '../../models/bigquery-lake.ts';
+import type { BigquerySinkConfig, Config } from '../../runtime/config.ts';
+import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
+import type { LakeOptions } from '../../sinks/bigquery/client.ts';
+import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
+import type { SinkPause } from '../../sinks/run-sink.ts';
+import { FolderMembership } from '../../sinks/workers/folder-membership.ts';
+import type { Membership } from '../../sinks/workers/membership.ts';
+import { TopicMembership } from '../../sinks/workers/topic-membership.ts';
+import { openLog } from '../open-log.ts';
+import { holdShares } from '../verify/hold-shares.ts';
+import type { ConfiguredLake } from './lake.ts';
+
+/** Nothing is locked: nobody has to ask for the lake. */
+const noPause: SinkPause = { requested: () => null, run: async () => undefined };
+
+/** A dataset, which everybody can read at any time. */
+export function bigqueryLakeOf(
+  name: string,
+  settings: BigquerySinkConfig,
+  config: Config,
+): ConfiguredLake {
+  const options = lakeOptionsOf(settings);
+  const { shares: shareCount } = settings;
+  const openMembership = () => membershipOf(name, config);
+  const newSink = (share: number) => createBigquerySink({ ...options, share, shareCount });
+  return {
+    shareCount,
+    openMembership,
+    openShare: (share) => ({
+      sink: newSink(share),
+      pause: noPause,
+      [Symbol.dispose]: () => undefined,
+    }),
+    evict: async () => false,
+    checkpoint: () => openLakeReader(options).checkpoint(),
+    borrow: (_options, use) => use(),
+    hold: (signal) =>
+      holdShares({
+        config,
+        settings,
+        sink: name,
+        shareCount,
+        openMembership,
+        newSink,
+        rows: (table) => imagesOf(openLakeReader(options).readRows(table, table.columns, [])),
+        signal,
+      }),
+    models: () => {
+      const reader = openLakeReader(options);
+      const query = async (sql: string) =>
+        (await reader.rows(sql)).map((row) => row.map((value) => value ?? 'null'));
+      return {
+        lake: bigqueryLake({ ...options, query }),
+        workDir: join(dirname(config.file), `${name}-models`),
+      };
+    },
+  };
+}
+
+/** A sink's settings as its own code takes them. */
+export function lakeOptionsOf(settings: BigquerySinkConfig): LakeOptions {
+  const { project, dataset, location, endpoint, labels } = settings;
+  const { credentials_file: credentialsFile, kms_key: kmsKey } = settings;
+  return { project, dataset, location, endpoint, labels, credentialsFile, kmsKey };
+}
+
+/** Workers of a lake that all can reach meet where they all have the log. */
+function membershipOf(sink: string, config: Config): Membership {
+  const { log } = config;
+  return log.type === 'embedded'
+    ? new FolderMembership(join(log.path, 'members'), sink)
+    : new TopicMembership({ openLog: () => openLog(config), prefix: log.prefix, sink });
+}
+
+async function* imagesOf<T>(rows: AsyncIterable<readonly [unknown, T]>): AsyncGenerator<T> {
+  for await (const [, image] of rows) yield image;
+}

@@ -1,0 +1,44 @@
+import type { ModelsLake } from '../../models/lake.ts';
+import type { PositionText } from '../../schemas/position.ts';
+import type { SinkPause } from '../../sinks/run-sink.ts';
+import type { Checkpoint, Sink } from '../../sinks/sink.ts';
+import type { MemberRecord, Membership } from '../../sinks/workers/membership.ts';
+import type { HoldLake } from '../verify/verify-lake.ts';
+
+/** What the commands need of a configured sink and its lake, whatever its type. */
+export interface ConfiguredLake {
+  /** Sets of tables that a worker each can load; 1 where one process has the whole lake. */
+  readonly shareCount: number;
+  /** Where the workers see each other; to be closed. */
+  openMembership(): Membership;
+  /** A share's sink, not opened yet; this process is to own it until it is disposed. */
+  openShare(share: number): OpenedSink;
+  /** Ends a silent worker that still holds the lake on this machine; true when it did. */
+  evict(gone: MemberRecord): Promise<boolean>;
+  /** How far the lake is; null when no sink has opened it yet. Throws what the lake does. */
+  checkpoint(): Promise<Checkpoint | null>;
+  /** Runs `use` while it may read the lake: where only one process can, a running sink lends it. */
+  borrow<T>(options: LakeUse, use: () => Promise<T>): Promise<T>;
+  /** Keeps the lake exactly at a position, for `verify`. */
+  readonly hold: (signal: AbortSignal) => HoldLake;
+  models(): ModelsPlace;
+}
+
+export interface OpenedSink extends Disposable {
+  readonly sink: Sink;
+  readonly pause: SinkPause;
+}
+
+export interface LakeUse {
+  readonly purpose: string;
+  /** A running sink first applies exactly up to there, where it has to lend the lake. */
+  readonly until?: PositionText;
+  readonly signal?: AbortSignal;
+}
+
+/** Where the models of a configured sink are built. */
+export interface ModelsPlace {
+  readonly lake: ModelsLake;
+  /** Kept between runs: the generated project, dbt's logs and what it parsed. */
+  readonly workDir: string;
+}

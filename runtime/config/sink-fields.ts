@@ -1,0 +1,140 @@
+import { z } from 'zod';
+import {
+  choice,
+  constant,
+  count,
+  optionalPath,
+  optionalText,
+  path,
+  size,
+  text,
+  textList,
+  textMap,
+} from './fields.ts';
+
+/** Gives the problem with a pattern such as "public.*". */
+export const tablePatternProblem = (pattern: string): string | undefined =>
+  /^!?[^.\s]+\.[^.\s]+$/.test(pattern)
+    ? undefined
+    : `"${pattern}" does not name tables; write schema.table, with * for any, ! before it to leave out`;
+
+const tables = textList({
+  description: 'Tables to load, of those captured.',
+  example: '["public.service_*"]',
+  default: ['*.*'],
+  problem: tablePatternProblem,
+});
+
+const batch = z
+  .strictObject({
+    size: size({
+      description: 'A batch ends at the last watermark before this much of the log.',
+      example: '128 MiB',
+      default: '64 MiB',
+      min: '64 KiB',
+      max: '4 GiB',
+    }),
+    rows: count({
+      description: 'A batch ends at the last watermark before so many changes.',
+      example: '500000',
+      default: '200000',
+      min: '1',
+      max: '10000000',
+    }),
+  })
+  .prefault({});
+
+export const duckdbSinkSchema = z.strictObject({
+  type: constant('duckdb', 'A DuckDB file.'),
+  path: path({ description: 'The lake file.', example: './data/lake.duckdb' }),
+  tables,
+  memory: size({
+    description: 'Memory that the engine may use.',
+    example: '2 GiB',
+    default: '1 GiB',
+    min: '128 MiB',
+    max: '1 TiB',
+  }),
+  batch,
+});
+
+/** A problem unless the whole text has the form. */
+const formed =
+  (form: RegExp, wanted: string) =>
+  (given: string): string | undefined =>
+    form.test(given) ? undefined : `"${given}" is not ${wanted}`;
+
+/** https://cloud.google.com/bigquery/docs/labels-intro#requirements */
+const labelForm = /^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$/u;
+
+export const bigquerySinkSchema = z.strictObject({
+  type: constant('bigquery', 'A dataset of BigQuery.'),
+  project: text({
+    description: 'Project that jobs run in and are billed to.',
+    example: '${GCP_PROJECT}',
+    problem: formed(/^[a-z][a-z0-9.:-]{2,98}[a-z0-9]$/, 'a project id; write it like my-project-1'),
+  }),
+  dataset: text({
+    description: 'Dataset that everything goes into; it must exist.',
+    example: 'app',
+    problem: formed(/^\w{1,1024}$/, 'a dataset; use A-Z, a-z, 0-9 and _, without the project'),
+  }),
+  location: optionalText({
+    description: 'Where the dataset is; BigQuery finds it out when left out.',
+    example: 'EU',
+    problem: formed(/^[A-Za-z][A-Za-z0-9-]+$/, 'a location; write it like EU or us-central1'),
+  }),
+  mode: choice(['batch', 'stream', 'bigquery-cdc'], {
+    description:
+      'batch: load jobs and one transaction a cut; stream: changes by Storage Write as they come, state as batch; bigquery-cdc: state by native upserts.',
+    example: 'stream',
+    default: 'batch',
+  }),
+  credentials_file: optionalPath({
+    description:
+      'Key or federation file of a service account; the credentials of the machine when left out.',
+    example: '/run/secrets/bigquery.json',
+  }),
+  endpoint: optionalText({
+    description:
+      'Another address than the one of the service: an emulator, asked without credentials.',
+    unit: 'URL',
+    example: 'http://localhost:9050',
+    problem: (url) =>
+      /^https?:\/\//.test(url) && URL.canParse(url)
+        ? undefined
+        : `"${url}" is not an address; write it like http://localhost:9050`,
+  }),
+  storage_endpoint: optionalText({
+    description: 'As endpoint, of the Storage Write API.',
+    unit: 'host:port',
+    example: 'localhost:9060',
+    problem: formed(/^[^\s/:]+:\d{1,5}$/, 'an address; write host:port'),
+  }),
+  kms_key: optionalText({
+    description: 'Key of Cloud KMS that new tables and what jobs write are encrypted with.',
+    example: 'projects/p/locations/eu/keyRings/r/cryptoKeys/k',
+    problem: formed(
+      /^projects\/[^/]+\/locations\/[^/]+\/keyRings\/[^/]+\/cryptoKeys\/[^/]+$/,
+      'a key; write projects/P/locations/L/keyRings/R/cryptoKeys/K',
+    ),
+  }),
+  labels: textMap({
+    description: 'Labels of every job, for the bill.',
+    example: '{ team: data }',
+    problem: (key, value) =>
+      /^\p{Ll}/u.test(key) && labelForm.test(key) && labelForm.test(value)
+        ? undefined
+        : `"${key}: ${value}" is not a label; use at most 63 lower-case letters, digits, - and _`,
+  }),
+  shares: count({
+    description:
+      'Sets that the tables are divided into, each with transactions and a worker of its own; fixed once the lake is loaded. One per 45 tables.',
+    example: '2',
+    default: '1',
+    min: '1',
+    max: '64',
+  }),
+  tables,
+  batch,
+});
