@@ -1,40 +1,57 @@
 import { createHash } from 'node:crypto';
 import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
+import type { Change } from '../../schemas/change.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
-import { TableHistory, type TableLayout } from '../lake/layout.ts';
+import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layout.ts';
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
-import type { Checkpoint, Sink, SinkBatch } from '../sink.ts';
+import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
 import { applyTable } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';
+import type { RowsOrigin } from './encode-row.ts';
 import { evolveTable } from './evolve-table.ts';
+import { ChangeStreams, endStreams, newestChange } from './change-stream.ts';
+import type { BigQueryMode } from './permissions.ts';
 import { bigqueryEngine } from './schema.ts';
 import {
   deadLettersSql,
-  fencedError,
   guardedScript,
   ledgerSql,
   publishSql,
-  readCheckpoint,
   readLayouts,
   recordLayoutSql,
+  refuseOtherEpoch,
   type ShareTables,
   takeCheckpoint,
 } from './shared-tables.ts';
 import { applyFloorSql, viewSql } from './sql.ts';
+import { openWriteStreams, type WriteStreams } from './write-streams.ts';
 
 /** Where a test may let the sink die: `onStep` throws. */
-export const bigquerySinkSteps = ['begun', 'staged', 'before-commit', 'after-commit'] as const;
+export const bigquerySinkSteps = [
+  'begun',
+  'appended',
+  'staged',
+  'before-commit',
+  'after-commit',
+] as const;
 export type BigquerySinkStep = (typeof bigquerySinkSteps)[number];
 
 export interface BigquerySinkOptions extends LakeOptions {
+  /** `batch` when left out. */
+  readonly mode?: BigQueryMode;
+  /** Host and port of the Storage Write interface; the service's own when left out. */
+  readonly storageEndpoint?: string;
   /** Number of the share that this sink loads; 0 where there is one. */
   readonly share?: number;
   readonly onStep?: (step: BigquerySinkStep) => void;
 }
 
-/** A lake in one dataset of BigQuery, loaded in batches. */
+/**
+ * A lake in one dataset of BigQuery. `batch`: changes, state and checkpoint in one transaction. `stream`: changes
+ * are in `T__changes` as soon as they are read, above the checkpoint if need be; state and checkpoint as in `batch`.
+ */
 export function createBigquerySink(options: BigquerySinkOptions): Sink {
   return new BigquerySink(options);
 }
@@ -44,6 +61,11 @@ class BigquerySink implements Sink {
   readonly #lake: LakeConnection;
   readonly #engine: LakeEngine;
   readonly #tables: ShareTables;
+  #writes: WriteStreams | null = null;
+  /** Null where changes are loaded. */
+  #streams: ChangeStreams | null = null;
+  /** topic → position of the newest change that was streamed before this owner; not asked for if there were none. */
+  #streamed: Map<string, PositionText | null> | null = null;
   #epoch = 0;
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
@@ -69,6 +91,7 @@ class BigquerySink implements Sink {
   async open(): Promise<Checkpoint> {
     await this.close();
     const { checkpoint, floors, owner } = await takeCheckpoint(this.#lake, this.#tables);
+    await this.#takeStreams(checkpoint.epoch);
     this.#histories = new Map();
     for (const layout of await readLayouts(this.#lake, this.#tables)) {
       this.#historyOf(layout.topic).add(layout);
@@ -83,6 +106,14 @@ class BigquerySink implements Sink {
     this.#published = checkpoint.applied;
     this.#floors = { ...floors };
     return checkpoint;
+  }
+
+  /** Whatever the mode: an owner before this one may have streamed. */
+  async #takeStreams(epoch: number): Promise<void> {
+    this.#writes = openWriteStreams(this.#options);
+    const owner = { lake: this.#lake, tables: this.#tables, writes: this.#writes, epoch };
+    this.#streamed = (await endStreams(owner)) ? new Map() : null;
+    this.#streams = this.#options.mode === 'stream' ? new ChangeStreams(owner) : null;
   }
 
   async evolve(version: TableVersion): Promise<void> {
@@ -116,7 +147,9 @@ class BigquerySink implements Sink {
       if (batch.deadLetters.length > 0) {
         this.#pending.push(deadLettersSql(this.#tables, batch.deadLetters, batch.id));
       }
-      await this.#stageTables(batch);
+      const loadedAtUs = BigInt(Date.now()) * 1000n;
+      const origin = { batchId: batch.id, loadedAtUs };
+      for (const table of batch.tables) await this.#loadTable(table, origin);
       this.#step('staged');
       const durationMs = performance.now() - startedAt;
       const entry = { batch, floors: this.#floors, durationMs };
@@ -137,29 +170,47 @@ class BigquerySink implements Sink {
 
   async close(): Promise<void> {
     this.#forgetPending();
+    await this.#writes?.close();
+    this.#writes = null;
     this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
   }
 
-  async #stageTables(batch: SinkBatch): Promise<void> {
-    const loadedAtUs = BigInt(Date.now()) * 1000n;
-    for (const table of batch.tables) {
-      const { version, fold } = table;
-      const layout = this.#historyOf(version.topic).of(version);
-      assert(layout, `${tableName(version.table)} was evolved before its first batch`);
-      if (fold.floor !== null) this.#floors[version.topic] = fold.floor;
-      const stage = this.#stageName(batch.id, version.topic);
-      const statements = await applyTable({
-        lake: this.#lake,
-        layout,
-        batch: table,
-        batchId: batch.id,
-        loadedAtUs,
-        floor: this.#floors[version.topic] ?? null,
-        stage,
-      });
-      this.#stages.push(stage);
-      this.#pending.push(...statements);
+  async #loadTable(table: TableBatch, origin: RowsOrigin): Promise<void> {
+    const { version, fold } = table;
+    const layout = this.#historyOf(version.topic).of(version);
+    assert(layout, `${tableName(version.table)} was evolved before its first batch`);
+    const missing = await this.#missingChanges(layout, table.changes);
+    await this.#streams?.append(layout, missing, origin);
+    this.#step('appended');
+    if (fold.floor !== null) this.#floors[version.topic] = fold.floor;
+    const stage = this.#stageName(origin.batchId, version.topic);
+    const statements = await applyTable({
+      lake: this.#lake,
+      layout,
+      batch: table,
+      appended: this.#streams === null ? missing : [],
+      ...origin,
+      floor: this.#floors[version.topic] ?? null,
+      stage,
+    });
+    this.#stages.push(stage);
+    this.#pending.push(...statements);
+  }
+
+  /** Those that no owner before this one has streamed. */
+  async #missingChanges(
+    layout: VersionLayout,
+    changes: readonly Change[],
+  ): Promise<readonly Change[]> {
+    if (this.#streamed === null) return changes;
+    const { topic } = layout.version;
+    let newest = this.#streamed.get(topic);
+    if (newest === undefined) {
+      newest = await newestChange(this.#lake, layout);
+      this.#streamed.set(topic, newest);
     }
+    const streamed = newest;
+    return streamed === null ? changes : changes.filter(({ seq }) => seq > streamed);
   }
 
   /**
@@ -183,7 +234,7 @@ class BigquerySink implements Sink {
 
   async #commitShape(): Promise<void> {
     await this.#lake.run(this.#script());
-    await this.#storedCheckpoint();
+    await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
     await this.#swapViews();
     this.#forgetPending();
   }
@@ -192,15 +243,6 @@ class BigquerySink implements Sink {
   #script(): string {
     const from = { epoch: this.#epoch, applied: this.#published };
     return guardedScript(this.#tables, from, this.#pending);
-  }
-
-  /** Throws `sink-fenced` when another owner has raised the epoch. */
-  async #storedCheckpoint() {
-    const stored = await readCheckpoint(this.#lake, this.#tables);
-    if (stored === null || stored.checkpoint.epoch !== this.#epoch) {
-      throw fencedError(this.#epoch, stored?.checkpoint.epoch);
-    }
-    return stored;
   }
 
   async #swapViews(): Promise<void> {
@@ -213,7 +255,7 @@ class BigquerySink implements Sink {
       () => undefined,
       (error: unknown) => error,
     );
-    const stored = await this.#storedCheckpoint();
+    const stored = await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
     if (stored.checkpoint.applied !== batch.checkpoint.applied || stored.batchId !== batch.id) {
       throw failure ?? new PipelineError('sink-corrupt', 'the lake did not take a batch');
     }

@@ -8,7 +8,7 @@ import { parseExact } from './apply-table.ts';
 import { LakeConnection, type LakeOptions, type TextRow } from './client.ts';
 import { decodeValue } from './decode.ts';
 import { datasetNames } from './layout.ts';
-import { readCheckpoint, readLayouts } from './shared-tables.ts';
+import { isPublishedSql, readCheckpoint, readLayouts } from './shared-tables.ts';
 import { changesOf, quoteName, stateOf } from './sql.ts';
 
 type ReadRow = readonly [own: TextRow, image: RowImage];
@@ -26,7 +26,7 @@ export interface LakeReader {
     columns: readonly ColumnSchema[],
     own: readonly string[],
   ): AsyncIterable<ReadRow>;
-  /** As `readRows`, of all changes. */
+  /** As `readRows`, of all changes up to the checkpoint: in mode `stream` later ones may be there already. */
   readChanges(
     table: Table,
     columns: readonly ColumnSchema[],
@@ -51,7 +51,7 @@ export function openLakeReader(options: LakeOptions): LakeReader {
         columns,
         own,
         from: changesOf(names(table)),
-        where: 'true',
+        where: isPublishedSql(tables),
       });
     },
   };

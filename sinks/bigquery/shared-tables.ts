@@ -17,6 +17,7 @@ export interface ShareTables {
 const named = ({ dataset, share }: ShareTables, name: string): string =>
   relation(dataset, share === 0 ? name : `${name}_${share}`);
 const checkpointsOf = (tables: ShareTables) => named(tables, '_tributary_checkpoints');
+export const streamsOf = (tables: ShareTables) => named(tables, '_tributary_streams');
 const commitsOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_commits');
 const watermarksOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_watermarks');
 const lettersOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_dead_letters');
@@ -45,6 +46,10 @@ function createSql(tables: ShareTables): string {
       topic string, schema_name string, table_name string, oid int64, value_schema_id int64,
       from_seq string, notes array<string>, layout string, recorded_at timestamp)`;
 }
+
+/** Condition on `T__changes`: the change belongs to what readers see of the rows. */
+export const isPublishedSql = (tables: ShareTables): string =>
+  `_cdc_seq <= (select applied from ${checkpointsOf(tables)})`;
 
 const text = (value: string | null): string => (value === null ? 'null' : quoteText(value));
 const moment = (us: bigint | string | null): string =>
@@ -100,7 +105,18 @@ export async function readCheckpoint(
   };
 }
 
-export function fencedError(epoch: number, stored?: number): PipelineError {
+/** The checkpoint as it is now. Throws `sink-fenced` when another owner has raised the epoch. */
+export async function refuseOtherEpoch(
+  lake: LakeConnection,
+  tables: ShareTables,
+  epoch: number,
+): Promise<StoredCheckpoint> {
+  const stored = await readCheckpoint(lake, tables);
+  if (stored !== null && stored.checkpoint.epoch === epoch) return stored;
+  throw fencedError(epoch, stored?.checkpoint.epoch);
+}
+
+function fencedError(epoch: number, stored?: number): PipelineError {
   const by = stored === undefined ? '' : ` of epoch ${stored}`;
   return new PipelineError(
     'sink-fenced',

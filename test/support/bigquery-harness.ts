@@ -2,21 +2,25 @@ import { randomBytes } from 'node:crypto';
 import type { Change, DeadLetter } from '../../schemas/change.ts';
 import { parseLsn } from '../../schemas/lsn.ts';
 import { bigquerySinkSteps, createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
+import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import type { LakeChange, SinkHarness } from '../conformance/sink-suite.ts';
 import { post, send } from './local-bigquery/rest.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
 
 /** A BigQuery sink on a dataset of its own. */
-export async function bigqueryHarness(server: TestBigQuery): Promise<SinkHarness> {
-  const { project, endpoint, location } = server;
+export async function bigqueryHarness(
+  server: TestBigQuery,
+  mode: BigQueryMode = 'batch',
+): Promise<SinkHarness> {
+  const { project, endpoint, location, grpcAddress } = server;
   const dataset = `${server.dataset}_${randomBytes(6).toString('hex')}`;
   await post(server, 'datasets', {
     datasetReference: { projectId: project, datasetId: dataset },
     location,
   });
   let doomed: string | null = null;
-  const options = { project, dataset, location, endpoint };
+  const options = { project, dataset, location, endpoint, mode, storageEndpoint: grpcAddress };
   const newSink = () =>
     createBigquerySink({
       ...options,
