@@ -1,37 +1,46 @@
 import { createHash } from 'node:crypto';
 import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
-import type { Change } from '../../schemas/change.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
 import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layout.ts';
-import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
+import {
+  type Evolution,
+  type LakeEngine,
+  planEvolution,
+  refuseAlikeTables,
+} from '../lake/plan-evolution.ts';
 import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
 import { applyTable } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';
 import type { RowsOrigin } from './encode-row.ts';
 import { evolveTable } from './evolve-table.ts';
-import { ChangeStreams, endStreams, newestChange } from './change-stream.ts';
+import { KeyedState } from './keyed-state.ts';
+import { ChangeAppender } from './change-stream.ts';
 import type { BigQueryMode } from './permissions.ts';
 import { bigqueryEngine } from './schema.ts';
 import {
   deadLettersSql,
   guardedScript,
   ledgerSql,
+  placeStatesSql,
   publishSql,
   readLayouts,
   recordLayoutSql,
   refuseOtherEpoch,
   type ShareTables,
   takeCheckpoint,
+  type TakenCheckpoint,
 } from './shared-tables.ts';
 import { applyFloorSql, viewSql } from './sql.ts';
+import { StateTables } from './state-tables.ts';
 import { openWriteStreams, type WriteStreams } from './write-streams.ts';
 
 /** Where a test may let the sink die: `onStep` throws. */
 export const bigquerySinkSteps = [
   'begun',
   'appended',
+  'written',
   'staged',
   'before-commit',
   'after-commit',
@@ -43,14 +52,28 @@ export interface BigquerySinkOptions extends LakeOptions {
   readonly mode?: BigQueryMode;
   /** Host and port of the Storage Write interface; the service's own when left out. */
   readonly storageEndpoint?: string;
+  /** False: mode `bigquery-cdc` writes no `T__changes`. */
+  readonly history?: boolean;
+  /** Mode `bigquery-cdc`: readers may see rows that are as old, which costs less. */
+  readonly maxStalenessMinutes?: number;
   /** Number of the share that this sink loads; 0 where there is one. */
   readonly share?: number;
   readonly onStep?: (step: BigquerySinkStep) => void;
 }
 
+/** What an owner works with, from `open` to `close`. */
+interface Parts {
+  readonly writes: WriteStreams;
+  readonly changes: ChangeAppender;
+  readonly states: StateTables;
+  readonly keyed: KeyedState;
+}
+
 /**
  * A lake in one dataset of BigQuery. `batch`: changes, state and checkpoint in one transaction. `stream`: changes
  * are in `T__changes` as soon as they are read, above the checkpoint if need be; state and checkpoint as in `batch`.
+ * `bigquery-cdc`: rows too are there as soon as they are read, so that a reader may see the tables of a batch one
+ * after the other; the checkpoint follows. Tables whose key BigQuery cannot take are merged as in `batch`.
  */
 export function createBigquerySink(options: BigquerySinkOptions): Sink {
   return new BigquerySink(options);
@@ -58,14 +81,11 @@ export function createBigquerySink(options: BigquerySinkOptions): Sink {
 
 class BigquerySink implements Sink {
   readonly #options: BigquerySinkOptions;
+  readonly #mode: BigQueryMode;
   readonly #lake: LakeConnection;
   readonly #engine: LakeEngine;
   readonly #tables: ShareTables;
-  #writes: WriteStreams | null = null;
-  /** Null where changes are loaded. */
-  #streams: ChangeStreams | null = null;
-  /** topic → position of the newest change that was streamed before this owner; not asked for if there were none. */
-  #streamed: Map<string, PositionText | null> | null = null;
+  #parts: Parts | null = null;
   #epoch = 0;
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
@@ -83,6 +103,7 @@ class BigquerySink implements Sink {
 
   constructor(options: BigquerySinkOptions) {
     this.#options = options;
+    this.#mode = options.mode ?? 'batch';
     this.#lake = new LakeConnection(options);
     this.#engine = bigqueryEngine(options.dataset);
     this.#tables = { dataset: options.dataset, share: options.share ?? 0 };
@@ -90,8 +111,9 @@ class BigquerySink implements Sink {
 
   async open(): Promise<Checkpoint> {
     await this.close();
-    const { checkpoint, floors, owner } = await takeCheckpoint(this.#lake, this.#tables);
-    await this.#takeStreams(checkpoint.epoch);
+    const taken = await takeCheckpoint(this.#lake, this.#tables);
+    const { checkpoint, floors, owner } = taken;
+    this.#parts = await this.#takeParts(taken);
     this.#histories = new Map();
     for (const layout of await readLayouts(this.#lake, this.#tables)) {
       this.#historyOf(layout.topic).add(layout);
@@ -108,18 +130,33 @@ class BigquerySink implements Sink {
     return checkpoint;
   }
 
-  /** Whatever the mode: an owner before this one may have streamed. */
-  async #takeStreams(epoch: number): Promise<void> {
-    this.#writes = openWriteStreams(this.#options);
-    const owner = { lake: this.#lake, tables: this.#tables, writes: this.#writes, epoch };
-    this.#streamed = (await endStreams(owner)) ? new Map() : null;
-    this.#streams = this.#options.mode === 'stream' ? new ChangeStreams(owner) : null;
+  async #takeParts(taken: TakenCheckpoint): Promise<Parts> {
+    const { maxStalenessMinutes, history = true } = this.#options;
+    const [lake, isKeyed] = [this.#lake, this.#mode === 'bigquery-cdc'];
+    const { owner, states, checkpoint } = taken;
+    const writes = openWriteStreams(this.#options);
+    const way = this.#mode === 'batch' ? 'load' : isKeyed && !history ? 'none' : 'stream';
+    const streamOwner = { lake, tables: this.#tables, writes, epoch: checkpoint.epoch };
+    const staleness = maxStalenessMinutes === undefined ? {} : { maxStalenessMinutes };
+    const stateOwner = { lake, engine: this.#engine, owner, isKeyed, ...staleness };
+    return {
+      writes,
+      changes: await ChangeAppender.takeOver(streamOwner, way),
+      states: new StateTables(stateOwner, states),
+      keyed: new KeyedState({
+        lake,
+        writes,
+        hasStaleness: maxStalenessMinutes !== undefined,
+        onWritten: () => this.#step('written'),
+      }),
+    };
   }
 
   async evolve(version: TableVersion): Promise<void> {
     this.#refuseWhenEnded();
     const history = this.#historyOf(version.topic);
     const { newest } = history;
+    if (newest !== undefined) await this.#orAbandon(() => this.#moveState(newest));
     // An older version, met again after a crash: its columns are all there.
     if (newest !== undefined && version.from < newest.from) return;
     const layouts = [...this.#histories.values()].flatMap((one) => one.newest ?? []);
@@ -128,8 +165,14 @@ class BigquerySink implements Sink {
     if (newest?.from === version.from && evolution.steps.length === 0) return;
     const isPending = this.#pending.length > 0;
     await this.#orAbandon(async () => {
-      const statements = await evolveTable(this.#lake, this.#engine, evolution);
       const { layout, notes } = evolution;
+      const statements = await evolveTable({
+        lake: this.#lake,
+        states: this.#open.states,
+        before: newest,
+        evolution,
+        canMove: this.#canMove(layout),
+      });
       this.#pending.push(...statements, recordLayoutSql(this.#tables, layout, notes));
       this.#views.set(version.topic, layout);
       history.add(layout);
@@ -138,12 +181,31 @@ class BigquerySink implements Sink {
     });
   }
 
+  /** Rows that another mode left where this one does not write. */
+  async #moveState(layout: TableLayout): Promise<void> {
+    const { states } = this.#open;
+    if (!this.#canMove(layout) || !states.mustMove(layout, layout, [])) return;
+    const isPending = this.#pending.length > 0;
+    await states.move(layout, []);
+    this.#views.set(layout.topic, layout);
+    if (!isPending) await this.#commitShape();
+  }
+
+  /** Rows that are still to be merged would be missing in a copy: then the table stays as it is for now. */
+  #canMove({ topic }: TableLayout): boolean {
+    return this.#pending.length === 0 || this.#open.states.isKeyed(topic);
+  }
+
   async apply(batch: SinkBatch): Promise<void> {
     this.#refuseWhenEnded();
     const startedAt = performance.now();
     await this.#orAbandon(async () => {
       this.#step('begun');
-      this.#applyFloors(batch.cut.cut);
+      // What is written by key is no part of a transaction.
+      if (this.#mode === 'bigquery-cdc') {
+        await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
+      }
+      await this.#applyFloors(batch.cut.cut);
       if (batch.deadLetters.length > 0) {
         this.#pending.push(deadLettersSql(this.#tables, batch.deadLetters, batch.id));
       }
@@ -152,7 +214,8 @@ class BigquerySink implements Sink {
       for (const table of batch.tables) await this.#loadTable(table, origin);
       this.#step('staged');
       const durationMs = performance.now() - startedAt;
-      const entry = { batch, floors: this.#floors, durationMs };
+      const { places } = this.#open.states;
+      const entry = { batch, floors: this.#floors, states: places, durationMs };
       this.#pending.push(ledgerSql(this.#tables, entry));
       if (!batch.cut.publish) return;
       this.#pending.push(...publishSql(this.#tables, entry));
@@ -170,47 +233,56 @@ class BigquerySink implements Sink {
 
   async close(): Promise<void> {
     this.#forgetPending();
-    await this.#writes?.close();
-    this.#writes = null;
+    await this.#parts?.writes.close();
+    this.#parts = null;
     this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
   }
 
   async #loadTable(table: TableBatch, origin: RowsOrigin): Promise<void> {
     const { version, fold } = table;
-    const layout = this.#historyOf(version.topic).of(version);
-    assert(layout, `${tableName(version.table)} was evolved before its first batch`);
-    const missing = await this.#missingChanges(layout, table.changes);
-    await this.#streams?.append(layout, missing, origin);
+    const { topic } = version;
+    const { changes, states } = this.#open;
+    const layout = this.#layoutOf(version);
+    const appended = await changes.append(layout, table.changes, origin);
     this.#step('appended');
-    if (fold.floor !== null) this.#floors[version.topic] = fold.floor;
-    const stage = this.#stageName(origin.batchId, version.topic);
+    if (fold.floor !== null) this.#floors[topic] = fold.floor;
+    if (states.isKeyed(topic)) {
+      await this.#writeKeyed(table);
+      return;
+    }
+    const stage = this.#stageName(origin.batchId, topic);
     const statements = await applyTable({
       lake: this.#lake,
       layout,
       batch: table,
-      appended: this.#streams === null ? missing : [],
+      appended,
       ...origin,
-      floor: this.#floors[version.topic] ?? null,
+      floor: this.#floors[topic] ?? null,
       stage,
     });
     this.#stages.push(stage);
     this.#pending.push(...statements);
   }
 
-  /** Those that no owner before this one has streamed. */
-  async #missingChanges(
-    layout: VersionLayout,
-    changes: readonly Change[],
-  ): Promise<readonly Change[]> {
-    if (this.#streamed === null) return changes;
-    const { topic } = layout.version;
-    let newest = this.#streamed.get(topic);
-    if (newest === undefined) {
-      newest = await newestChange(this.#lake, layout);
-      this.#streamed.set(topic, newest);
-    }
-    const streamed = newest;
-    return streamed === null ? changes : changes.filter(({ seq }) => seq > streamed);
+  async #writeKeyed({ version, fold }: TableBatch): Promise<void> {
+    const { keyed } = this.#open;
+    const { newest, floor } = this.#historyOf(version.topic);
+    if (fold.floor !== null && newest !== undefined) await this.#replaceState(newest);
+    const floors = [floor, this.#floors[version.topic] ?? null].flatMap((one) => one ?? []);
+    await keyed.write(this.#layoutOf(version), fold.rows, floors.toSorted().at(-1) ?? null);
+  }
+
+  async #replaceState(layout: TableLayout): Promise<void> {
+    await this.#open.states.replace(layout);
+    this.#views.set(layout.topic, layout);
+  }
+
+  #layoutOf(version: TableVersion): VersionLayout {
+    const layout = this.#historyOf(version.topic).of(version);
+    assert(layout, `${tableName(version.table)} was evolved before its first batch`);
+    const { schema, name } = version.table;
+    const names = this.#open.states.names({ topic: version.topic, schema, name });
+    return { ...layout, names };
   }
 
   /**
@@ -223,20 +295,27 @@ class BigquerySink implements Sink {
   }
 
   /** Rows of a table that was dropped and created again go when the cut passes that point. */
-  #applyFloors(cut: PositionText): void {
+  async #applyFloors(cut: PositionText): Promise<void> {
+    const { states } = this.#open;
     for (const [topic, { floor, newest }] of this.#histories) {
       if (floor === null || newest === undefined || floor > cut) continue;
       if (floor <= (this.#floors[topic] ?? positionZero)) continue;
-      this.#pending.push(applyFloorSql(this.#engine.namesOf(newest), floor));
+      if (states.isKeyed(topic)) await this.#replaceState(newest);
+      else this.#pending.push(applyFloorSql(states.names(newest), floor));
       this.#floors[topic] = floor;
     }
   }
 
   async #commitShape(): Promise<void> {
+    const { states } = this.#open;
+    if (Object.keys(states.places).length > 0) {
+      this.#pending.push(placeStatesSql(this.#tables, states.places));
+    }
     await this.#lake.run(this.#script());
     await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
     await this.#swapViews();
     this.#forgetPending();
+    await states.dropReplaced();
   }
 
   /** What is pending, in one transaction that does nothing unless the lake is where this owner left it. */
@@ -263,12 +342,13 @@ class BigquerySink implements Sink {
     await this.#swapViews();
     const stages = this.#stages;
     this.#forgetPending();
+    await this.#open.states.dropReplaced();
     // They expire by themselves if this fails.
     await Promise.allSettled(stages.map((stage) => this.#lake.dropTable(stage)));
   }
 
   async #swapView(layout: TableLayout): Promise<void> {
-    await this.#lake.run(viewSql(this.#engine.namesOf(layout), layout));
+    await this.#lake.run(viewSql(this.#open.states.names(layout), layout));
   }
 
   /** On any failure back to the checkpoint: this owner's work has ended, a new one goes on from there. */
@@ -294,6 +374,11 @@ class BigquerySink implements Sink {
     const history = new TableHistory(this.#engine.namesOf);
     this.#histories.set(topic, history);
     return history;
+  }
+
+  get #open(): Parts {
+    assert(this.#parts, 'the sink is open');
+    return this.#parts;
   }
 
   #refuseWhenEnded(): void {
