@@ -4,12 +4,7 @@ import { PipelineError } from '../../runtime/errors.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
 import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layout.ts';
-import {
-  type Evolution,
-  type LakeEngine,
-  planEvolution,
-  refuseAlikeTables,
-} from '../lake/plan-evolution.ts';
+import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
 import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
 import { applyTable } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';

@@ -3,16 +3,21 @@ import type { Change, DeadLetter } from '../../schemas/change.ts';
 import { parseLsn } from '../../schemas/lsn.ts';
 import { bigquerySinkSteps, createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
 import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
-import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
+import { type LakeReader, openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import type { LakeChange, SinkHarness } from '../conformance/sink-suite.ts';
 import { post, send } from './local-bigquery/rest.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
 
-/** A BigQuery sink on a dataset of its own. */
+export interface BigqueryHarness extends SinkHarness {
+  readonly lake: LakeReader;
+  readonly dataset: string;
+}
+
+/** A BigQuery sink on a dataset of its own. `modeOf` is asked for the mode of each owner. */
 export async function bigqueryHarness(
   server: TestBigQuery,
-  mode: BigQueryMode = 'batch',
-): Promise<SinkHarness> {
+  modeOf: () => BigQueryMode = () => 'batch',
+): Promise<BigqueryHarness> {
   const { project, endpoint, location, grpcAddress } = server;
   const dataset = `${server.dataset}_${randomBytes(6).toString('hex')}`;
   await post(server, 'datasets', {
@@ -20,10 +25,11 @@ export async function bigqueryHarness(
     location,
   });
   let doomed: string | null = null;
-  const options = { project, dataset, location, endpoint, mode, storageEndpoint: grpcAddress };
+  const options = { project, dataset, location, endpoint, storageEndpoint: grpcAddress };
   const newSink = () =>
     createBigquerySink({
       ...options,
+      mode: modeOf(),
       onStep: (step) => {
         if (step !== doomed) return;
         doomed = null;
@@ -32,6 +38,8 @@ export async function bigqueryHarness(
     });
   const lake = openLakeReader(options);
   return {
+    lake,
+    dataset,
     sink: newSink(),
     reopen: async () => newSink(),
     rows: async (table) => {

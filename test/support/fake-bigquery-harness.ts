@@ -1,10 +1,12 @@
-import type { SinkHarness } from '../conformance/sink-suite.ts';
 import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
 import type { FakeBigQuery } from './bigquery/fake-bigquery.ts';
-import { bigqueryHarness } from './bigquery-harness.ts';
+import { type BigqueryHarness, bigqueryHarness } from './bigquery-harness.ts';
 
 /** A BigQuery sink on a dataset of its own in the BigQuery of the tests. */
-export function fakeBigqueryHarness(fake: FakeBigQuery, mode?: BigQueryMode): Promise<SinkHarness> {
+export function fakeBigqueryHarness(
+  fake: FakeBigQuery,
+  modeOf?: () => BigQueryMode,
+): Promise<BigqueryHarness> {
   const server = {
     url: fake.apiEndpoint,
     endpoint: fake.apiEndpoint,
@@ -14,5 +16,5 @@ export function fakeBigqueryHarness(fake: FakeBigQuery, mode?: BigQueryMode): Pr
     location: 'US',
     [Symbol.asyncDispose]: async () => undefined,
   };
-  return bigqueryHarness(server, mode);
+  return bigqueryHarness(server, modeOf);
 }
