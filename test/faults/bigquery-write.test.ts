@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
+import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
 import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
 import { commandsArbitrary, type History, runHistory } from '../conformance/sink-history.ts';
 import {
@@ -7,6 +8,7 @@ import {
   applyCuts,
   expectedChange,
   expectRowsAt,
+  oneBatch,
 } from '../conformance/sink-suite-steps.ts';
 import { FakeBigQuery } from '../support/bigquery/fake-bigquery.ts';
 import type { BigqueryHarness } from '../support/bigquery-harness.ts';
@@ -17,6 +19,8 @@ afterAll(() => fake[Symbol.asyncDispose]());
 
 const modes = ['batch', 'stream', 'bigquery-cdc'] as const;
 const writing = ['stream', 'bigquery-cdc'] as const;
+
+const one = { table: 'items', value: 0, keepsToast: false, endsTransaction: true } as const;
 
 /** Each change once, with its place on the log. */
 async function expectChangesOnce(harness: BigqueryHarness, history: History): Promise<void> {
@@ -35,7 +39,9 @@ interface Ending {
   readonly cuts: number;
   /** The step of `apply` at which it dies; null: another owner takes over while it goes on. */
   readonly step: string | null;
-  /** Every how many cuts it publishes. */
+  /** Transactions that it takes in one batch. */
+  readonly stride: number;
+  /** Every how many batches it publishes. */
   readonly publishes: number;
 }
 
@@ -46,25 +52,35 @@ const endings = (mode: fc.Arbitrary<BigQueryMode>) =>
       mode,
       cuts: fc.nat(3),
       step: fc.constantFrom(...steps, 'written', null, null),
+      stride: fc.integer({ min: 1, max: 12 }),
       publishes: fc.integer({ min: 1, max: 3 }),
     }),
     { minLength: 1, maxLength: 5 },
   );
 
-const cutsOf = (history: History, publishes: number): readonly AppliedCut[] =>
-  history.cuts.map((_, index) => ({ index, publish: index % publishes === 0 }));
+/** The ends of every `stride` transactions, and the last one. */
+function cutsOf(
+  { cuts }: History,
+  { stride, publishes }: Pick<Ending, 'stride' | 'publishes'>,
+): readonly AppliedCut[] {
+  return cuts.flatMap((_, index) => {
+    const isEnd = index % stride === stride - 1 || index === cuts.length - 1;
+    return isEnd ? [{ index, publish: Math.floor(index / stride) % publishes === 0 }] : [];
+  });
+}
 
 /** Owners come and go, dying or replaced, and the last one loads what is left. */
 async function loadThrough(harness: BigqueryHarness, history: History, given: readonly Ending[]) {
   const zombies: Promise<unknown>[] = [];
-  for (const { cuts, step, publishes } of given) {
+  for (const { cuts, step, ...batches } of given) {
     const sink = await harness.reopen();
     const reached = Promise.withResolvers<void>();
     let left = cuts;
-    const run = applyCuts(sink, history, cutsOf(history, publishes), async () => {
+    if (left === 0 && step !== null) harness.crashAt(step);
+    const run = applyCuts(sink, history, cutsOf(history, batches), async () => {
       left -= 1;
-      if (left < 0) reached.resolve();
-      if (left < 0 && step !== null) harness.crashAt(step);
+      if (left <= 0) reached.resolve();
+      if (left === 0 && step !== null) harness.crashAt(step);
     });
     const ended = run.catch(() => undefined);
     zombies.push(ended);
@@ -119,9 +135,10 @@ describe('rows and changes through the Storage Write interface', () => {
     await fc.assert(
       fc.asyncProperty(commandsArbitrary(40), async (commands) => {
         const history = runHistory([...commands]);
+        const every = cutsOf(history, { stride: 1, publishes: 1 });
         const harness = await fakeBigqueryHarness(fake, () => 'bigquery-cdc');
         try {
-          await applyCuts(harness.sink, history, cutsOf(history, 1), ({ index }) =>
+          await applyCuts(harness.sink, history, every, ({ index }) =>
             expectRowsAt(harness, history, index),
           );
         } finally {
@@ -148,6 +165,68 @@ describe('rows and changes through the Storage Write interface', () => {
     );
     expect(all).toEqual([['2']]);
     expect(items === undefined ? [] : await harness.changes(items.table)).toHaveLength(1);
+    await harness.destroy();
+  });
+
+  it.for(['written', 'staged'] as const)(
+    'a value that was not sent is the old row’s, although a larger batch died %s over that row',
+    async (step) => {
+      const history = runHistory([
+        { ...one, what: 'insert', pick: 0, value: 1 },
+        { ...one, what: 'move', pick: 1, value: 2, keepsToast: true },
+        { ...one, what: 'insert', pick: 0, value: 3 },
+      ]);
+      const harness = await fakeBigqueryHarness(fake, () => 'bigquery-cdc');
+      await applyCuts(harness.sink, history, [{ index: 0, publish: true }]);
+      harness.crashAt(step);
+      const dying = applyCuts(await harness.reopen(), history, [{ index: 2, publish: true }]);
+      await expect(dying).rejects.toThrow(step);
+      const each = [1, 2].map((index) => ({ index, publish: true }));
+      await applyCuts(await harness.reopen(), history, each);
+      await expectRowsAt(harness, history, 2);
+      await harness.destroy();
+    },
+  );
+
+  it.for([
+    { title: 'its stream', cuts: [{ index: 0, publish: true }] },
+    { title: 'a stream that it makes only then', cuts: [] },
+  ])('a replaced owner appends nothing more to $title', async ({ cuts }) => {
+    const history = runHistory([0, 1, 2].map((pick) => ({ ...one, what: 'insert', pick })));
+    const harness = await fakeBigqueryHarness(fake, () => 'stream');
+    const zombie = harness.sink;
+    const checkpoint = await applyCuts(zombie, history, cuts);
+    for (const version of history.cuts[0]?.versions ?? []) await zombie.evolve(version);
+    const last = { index: 2, publish: true };
+    await applyCuts(await harness.reopen(), history, [last]);
+    const late = zombie.apply(oneBatch(history, checkpoint, last));
+    await expect(late).rejects.toMatchObject({ kind: 'sink-fenced' });
+    await expectChangesOnce(harness, history);
+    await harness.destroy();
+  });
+
+  it('without history rows by key need no changes, and are read as they are where readers accept old ones', async () => {
+    const history = runHistory([
+      { ...one, what: 'insert', pick: 0, value: 1 },
+      { ...one, what: 'update', pick: 0, value: 2, keepsToast: true },
+      { ...one, what: 'add-column', pick: 0, value: 3, keepsToast: true },
+    ]);
+    const harness = await fakeBigqueryHarness(fake);
+    const sink = createBigquerySink({
+      project: 'test',
+      dataset: harness.dataset,
+      location: 'US',
+      endpoint: fake.apiEndpoint,
+      storageEndpoint: fake.storageEndpoint,
+      mode: 'bigquery-cdc',
+      history: false,
+      maxStalenessMinutes: 15,
+    });
+    await applyCuts(sink, history, cutsOf(history, { stride: 1, publishes: 1 }));
+    await expectRowsAt(harness, history, history.cuts.length - 1);
+    const sql = `select count(*) from \`${harness.dataset}\`.items__changes`;
+    expect(await harness.lake.rows(sql)).toEqual([['0']]);
+    await sink.close();
     await harness.destroy();
   });
 });
