@@ -7,12 +7,9 @@ import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layo
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
 import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
 import { applyTable } from './apply-table.ts';
-import { LakeConnection, type LakeOptions } from './client.ts';
+import { LakeConnection } from './client.ts';
 import type { RowsOrigin } from './encode-row.ts';
 import { evolveTable } from './evolve-table.ts';
-import { KeyedState } from './keyed-state.ts';
-import { ChangeAppender } from './change-stream.ts';
-import type { BigQueryMode } from './permissions.ts';
 import { bigqueryEngine } from './schema.ts';
 import {
   deadLettersSql,
@@ -25,11 +22,9 @@ import {
   refuseOtherEpoch,
   type ShareTables,
   takeCheckpoint,
-  type TakenCheckpoint,
 } from './shared-tables.ts';
+import { type SinkParts, takeParts, type WriteOptions } from './sink-parts.ts';
 import { applyFloorSql, viewSql } from './sql.ts';
-import { StateTables } from './state-tables.ts';
-import { openWriteStreams, type WriteStreams } from './write-streams.ts';
 
 /** Where a test may let the sink die: `onStep` throws. */
 export const bigquerySinkSteps = [
@@ -42,26 +37,10 @@ export const bigquerySinkSteps = [
 ] as const;
 export type BigquerySinkStep = (typeof bigquerySinkSteps)[number];
 
-export interface BigquerySinkOptions extends LakeOptions {
-  /** `batch` when left out. */
-  readonly mode?: BigQueryMode;
-  /** Host and port of the Storage Write interface; the service's own when left out. */
-  readonly storageEndpoint?: string;
-  /** False: mode `bigquery-cdc` writes no `T__changes`. */
-  readonly history?: boolean;
-  /** Mode `bigquery-cdc`: readers may see rows that are as old, which costs less. */
-  readonly maxStalenessMinutes?: number;
+export interface BigquerySinkOptions extends WriteOptions {
   /** Number of the share that this sink loads; 0 where there is one. */
   readonly share?: number;
   readonly onStep?: (step: BigquerySinkStep) => void;
-}
-
-/** What an owner works with, from `open` to `close`. */
-interface Parts {
-  readonly writes: WriteStreams;
-  readonly changes: ChangeAppender;
-  readonly states: StateTables;
-  readonly keyed: KeyedState;
 }
 
 /**
@@ -76,11 +55,10 @@ export function createBigquerySink(options: BigquerySinkOptions): Sink {
 
 class BigquerySink implements Sink {
   readonly #options: BigquerySinkOptions;
-  readonly #mode: BigQueryMode;
   readonly #lake: LakeConnection;
   readonly #engine: LakeEngine;
   readonly #tables: ShareTables;
-  #parts: Parts | null = null;
+  #parts: SinkParts | null = null;
   #epoch = 0;
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
@@ -98,7 +76,6 @@ class BigquerySink implements Sink {
 
   constructor(options: BigquerySinkOptions) {
     this.#options = options;
-    this.#mode = options.mode ?? 'batch';
     this.#lake = new LakeConnection(options);
     this.#engine = bigqueryEngine(options.dataset);
     this.#tables = { dataset: options.dataset, share: options.share ?? 0 };
@@ -108,7 +85,14 @@ class BigquerySink implements Sink {
     await this.close();
     const taken = await takeCheckpoint(this.#lake, this.#tables);
     const { checkpoint, floors, owner } = taken;
-    this.#parts = await this.#takeParts(taken);
+    this.#parts = await takeParts({
+      ...this.#options,
+      lake: this.#lake,
+      engine: this.#engine,
+      tables: this.#tables,
+      taken,
+      onWritten: () => this.#step('written'),
+    });
     this.#histories = new Map();
     for (const layout of await readLayouts(this.#lake, this.#tables)) {
       this.#historyOf(layout.topic).add(layout);
@@ -123,28 +107,6 @@ class BigquerySink implements Sink {
     this.#published = checkpoint.applied;
     this.#floors = { ...floors };
     return checkpoint;
-  }
-
-  async #takeParts(taken: TakenCheckpoint): Promise<Parts> {
-    const { maxStalenessMinutes, history = true } = this.#options;
-    const [lake, isKeyed] = [this.#lake, this.#mode === 'bigquery-cdc'];
-    const { owner, states, checkpoint } = taken;
-    const writes = openWriteStreams(this.#options);
-    const way = this.#mode === 'batch' ? 'load' : isKeyed && !history ? 'none' : 'stream';
-    const streamOwner = { lake, tables: this.#tables, writes, epoch: checkpoint.epoch };
-    const staleness = maxStalenessMinutes === undefined ? {} : { maxStalenessMinutes };
-    const stateOwner = { lake, engine: this.#engine, owner, isKeyed, ...staleness };
-    return {
-      writes,
-      changes: await ChangeAppender.takeOver(streamOwner, way),
-      states: new StateTables(stateOwner, states),
-      keyed: new KeyedState({
-        lake,
-        writes,
-        hasStaleness: maxStalenessMinutes !== undefined,
-        onWritten: () => this.#step('written'),
-      }),
-    };
   }
 
   async evolve(version: TableVersion): Promise<void> {
@@ -197,7 +159,7 @@ class BigquerySink implements Sink {
     await this.#orAbandon(async () => {
       this.#step('begun');
       // What is written by key is no part of a transaction.
-      if (this.#mode === 'bigquery-cdc') {
+      if (this.#options.mode === 'bigquery-cdc') {
         await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
       }
       await this.#applyFloors(batch.cut.cut);
@@ -371,7 +333,7 @@ class BigquerySink implements Sink {
     return history;
   }
 
-  get #open(): Parts {
+  get #open(): SinkParts {
     assert(this.#parts, 'the sink is open');
     return this.#parts;
   }

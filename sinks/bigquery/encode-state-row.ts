@@ -1,3 +1,4 @@
+import { assert } from '../../runtime/assert.ts';
 import type { Change, RowImage } from '../../schemas/change.ts';
 import type { VersionColumn, VersionLayout } from '../lake/layout.ts';
 import { ImageEncoder, type RowDescriptor, type RowField } from './encode-image.ts';
@@ -77,7 +78,7 @@ export class StateRowEncoder {
   #row({ change, isDeleted, image }: StateRow): Uint8Array {
     const writer = this.#writer;
     const { seq, committedAtUs } = change;
-    if (!sequenceNumber.test(seq)) throw new RangeError(`position ${seq} is no sequence number`);
+    assert(sequenceNumber.test(seq), `position ${seq} is a change sequence number`);
     writer.text(tags._CHANGE_TYPE, isDeleted ? 'DELETE' : 'UPSERT');
     writer.text(tags._CHANGE_SEQUENCE_NUMBER, seq);
     writer.text(tags._cdc_seq, seq);
