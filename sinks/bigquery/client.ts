@@ -140,7 +140,7 @@ export class LakeConnection {
         : { tableConstraints: { primaryKey: { columns: primaryKey } } }),
       ...(maxStalenessMinutes === undefined
         ? {}
-        : { maxStaleness: `0-0 0 0:${maxStalenessMinutes}:0` }),
+        : { maxStaleness: intervalText(maxStalenessMinutes) }),
       ...(lifetimeMs === undefined ? {} : { expirationTime: String(Date.now() + lifetimeMs) }),
       ...this.#encryption('encryptionConfiguration'),
     };
@@ -291,6 +291,10 @@ export class LakeConnection {
     return translated instanceof Error ? translated : new Error(String(translated));
   }
 }
+
+/** Years, months, days and time, as REST has an INTERVAL. */
+const intervalText = (minutes: number): string =>
+  `0-0 0 ${Math.floor(minutes / 60)}:${minutes % 60}:0`;
 
 const textOf = (value: unknown): string | null => {
   if (value === null || value === undefined) return null;

@@ -4,7 +4,7 @@ import type { VersionLayout } from '../lake/layout.ts';
 import { ImageEncoder, type RowDescriptor, type RowField } from './encode-image.ts';
 import { fieldTag, fieldTypes, type ProtoType, ProtoWriter } from './proto-writer.ts';
 
-export type { RowDescriptor, RowField };
+export type { RowDescriptor };
 
 /** What is the same for all rows of a batch. */
 export interface RowsOrigin {

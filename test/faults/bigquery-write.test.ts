@@ -1,8 +1,18 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
+import { type Change, ExactText, type RowImage } from '../../schemas/change.ts';
+import { cutAfter, formatPosition } from '../../schemas/position.ts';
+import type { ColumnSchema } from '../../schemas/table-schema.ts';
+import { makeBatch } from '../../sinks/batch.ts';
 import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
-import { commandsArbitrary, type History, runHistory } from '../conformance/sink-history.ts';
+import {
+  commandsArbitrary,
+  type History,
+  runHistory,
+  sortedIdentities,
+  tableVersion,
+} from '../conformance/sink-history.ts';
 import {
   type AppliedCut,
   applyCuts,
@@ -227,6 +237,50 @@ describe('rows and changes through the Storage Write interface', () => {
     const sql = `select count(*) from \`${harness.dataset}\`.items__changes`;
     expect(await harness.lake.rows(sql)).toEqual([['0']]);
     await sink.close();
+    await harness.destroy();
+  });
+
+  it('rows go along when their key becomes one that only statements can merge by, and back', async () => {
+    const harness = await fakeBigqueryHarness(fake, () => 'bigquery-cdc');
+    const columns = ['id', 'day'].map((name): ColumnSchema => {
+      const type = name === 'id' ? ({ kind: 'int8' } as const) : ({ kind: 'date' } as const);
+      return { name, type, pgType: name === 'id' ? 'bigint' : 'date', nullable: true };
+    });
+    const { sink } = harness;
+    let before = await sink.open();
+    const rows: RowImage[] = [];
+    for (const [index, key] of [['id'], ['id', 'day'], ['id']].entries()) {
+      const cut = cutAfter(1, BigInt(0x1000 * (index + 1)));
+      const position = { generation: 1, commitLsn: BigInt(0x1000 * (index + 1)), part: 0 } as const;
+      const seq = formatPosition({ ...position, ordinal: 1 });
+      const spec = { name: 'days', id: 1 + 10 * index, key, columns };
+      const version = tableVersion(spec, formatPosition({ ...position, ordinal: 0 }));
+      rows.push([BigInt(index), index === 1 ? new ExactText('infinity') : index]);
+      const change: Change = {
+        op: 'c',
+        seq,
+        lsn: 1n,
+        xid: 1n,
+        committedAtUs: 1n,
+        capturedAtUs: 1n,
+        topic: version.topic,
+        partition: 0,
+        offset: index,
+        version,
+        after: rows[index] ?? [],
+        before: null,
+        unchanged: [],
+      };
+      await sink.evolve(version);
+      const after = { ...before, applied: cut, offsets: { [version.topic]: [index + 1] } };
+      const ends = after.offsets;
+      const watermark = { cut, lsn: '0/1', committedAtUs: '1', publish: true, full: true, ends };
+      const parts = { before, after, changes: [change], deadLetters: [] };
+      await sink.apply(makeBatch({ ...parts, cut: watermark }));
+      before = after;
+      const read = await harness.rows(version.table);
+      expect(sortedIdentities(read.map(({ values }) => values))).toEqual(sortedIdentities(rows));
+    }
     await harness.destroy();
   });
 });
