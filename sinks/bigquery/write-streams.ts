@@ -26,8 +26,9 @@ export interface AppendRequest {
 
 /**
  * Rows into tables of one dataset by the Storage Write interface. Appends to one stream follow one another in
- * the order of their calls. On a COMMITTED stream each row is taken once; on a default stream at least once: a
- * request whose answer is lost is sent again.
+ * the order of their calls. A COMMITTED stream takes each row once and in order. A default stream takes it at
+ * least once and promises no order: a request whose answer is lost or that is refused for now is sent again,
+ * behind those that were under way.
  * https://cloud.google.com/bigquery/docs/write-api
  */
 export interface WriteStreams {
