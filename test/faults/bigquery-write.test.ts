@@ -21,6 +21,7 @@ import {
   oneBatch,
 } from '../conformance/sink-suite-steps.ts';
 import { FakeBigQuery } from '../support/bigquery/fake-bigquery.ts';
+import type { WriteFaultRule } from '../support/bigquery/grpc/write-faults.ts';
 import type { BigqueryHarness } from '../support/bigquery-harness.ts';
 import { fakeBigqueryHarness } from '../support/fake-bigquery-harness.ts';
 
@@ -53,7 +54,38 @@ interface Ending {
   readonly stride: number;
   /** Every how many batches it publishes. */
   readonly publishes: number;
+  /** What goes wrong with the Storage Write interface meanwhile. */
+  readonly wrong: readonly WriteFaultRule[];
 }
+
+const unavailable = 14;
+const aborted = 10;
+const denied = 7;
+const writeFaults: Readonly<Record<string, WriteFaultRule>> = {
+  'an append never arrives': { call: 'append', fault: { kind: 'cut', when: 'before' } },
+  'the answer of an append is lost': { call: 'append', fault: { kind: 'cut', when: 'after' } },
+  'the service is away after an append': {
+    call: 'append',
+    fault: { kind: 'status', when: 'after', code: unavailable },
+  },
+  'an append is to be sent again': { call: 'append', fault: { kind: 'refusal', code: aborted } },
+  'an append is refused for good': { call: 'append', fault: { kind: 'refusal', code: denied } },
+  'the answer of a new stream is lost': {
+    call: 'create',
+    fault: { kind: 'status', when: 'after', code: unavailable },
+  },
+  'the answer of a finalization is lost': {
+    call: 'finalize',
+    fault: { kind: 'status', when: 'after', code: unavailable },
+  },
+  'a finalization is refused': {
+    call: 'finalize',
+    fault: { kind: 'status', when: 'before', code: denied },
+  },
+};
+const wrongRule = fc
+  .record({ name: fc.constantFrom(...Object.keys(writeFaults)), skip: fc.nat(4) })
+  .map(({ name, skip }): WriteFaultRule => ({ ...writeFaults[name]!, skip }));
 
 const steps = ['begun', 'appended', 'written', 'staged', 'before-commit', 'after-commit'] as const;
 const endings = (mode: fc.Arbitrary<BigQueryMode>) =>
@@ -64,6 +96,7 @@ const endings = (mode: fc.Arbitrary<BigQueryMode>) =>
       step: fc.constantFrom(...steps, 'written', null, null),
       stride: fc.integer({ min: 1, max: 12 }),
       publishes: fc.integer({ min: 1, max: 3 }),
+      wrong: fc.array(wrongRule, { maxLength: 2 }),
     }),
     { minLength: 1, maxLength: 5 },
   );
@@ -82,7 +115,8 @@ function cutsOf(
 /** Owners come and go, dying or replaced, and the last one loads what is left. */
 async function loadThrough(harness: BigqueryHarness, history: History, given: readonly Ending[]) {
   const zombies: Promise<unknown>[] = [];
-  for (const { cuts, step, ...batches } of given) {
+  for (const { cuts, step, wrong, ...batches } of given) {
+    for (const rule of wrong) fake.writes.faults.add(rule);
     const sink = await harness.reopen();
     const reached = Promise.withResolvers<void>();
     let left = cuts;
@@ -104,7 +138,7 @@ async function loadThrough(harness: BigqueryHarness, history: History, given: re
     );
     if (failure === null) break;
     // A zombie's transaction may have been quicker; a step ordered for another owner may strike here.
-    if (attempt > 2 * given.length + 2) throw failure;
+    if (attempt > 4 * given.length + 2) throw failure;
   }
   await Promise.all(zombies);
 }
@@ -124,6 +158,7 @@ describe('rows and changes through the Storage Write interface', () => {
           await expectRowsAt(harness, history, history.cuts.length - 1);
           await expectChangesOnce(harness, history);
         } finally {
+          fake.writes.faults.clear();
           await harness.destroy();
         }
       }),
@@ -211,6 +246,26 @@ describe('rows and changes through the Storage Write interface', () => {
     await applyCuts(await harness.reopen(), history, [last]);
     const late = zombie.apply(oneBatch(history, checkpoint, last));
     await expect(late).rejects.toMatchObject({ kind: 'sink-fenced' });
+    await expectChangesOnce(harness, history);
+    await harness.destroy();
+  });
+
+  it('what a replaced owner had under way arrives too late to be appended', async () => {
+    const history = runHistory([0, 1, 2].map((pick) => ({ ...one, what: 'insert', pick })));
+    const harness = await fakeBigqueryHarness(fake, () => 'stream');
+    const zombie = harness.sink;
+    const checkpoint = await applyCuts(zombie, history, [{ index: 0, publish: true }]);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fake.writes.faults.add({ call: 'append', fault: { kind: 'hold', until: promise } });
+    const late = zombie.apply(oneBatch(history, checkpoint, { index: 1, publish: true }));
+    const refused = late.then(
+      () => null,
+      (error: unknown) => error,
+    );
+    await expect.poll(() => fake.writes.faults.left).toBe(0);
+    await applyCuts(await harness.reopen(), history, [{ index: 2, publish: true }]);
+    resolve();
+    expect(await refused).toMatchObject({ kind: 'sink-fenced' });
     await expectChangesOnce(harness, history);
     await harness.destroy();
   });
