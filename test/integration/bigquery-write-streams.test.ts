@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { status } from '@grpc/grpc-js';
-import { PipelineError } from '../../runtime/errors.ts';
+import type { PipelineError } from '../../runtime/errors.ts';
 import type { RowDescriptor } from '../../sinks/bigquery/encode-row.ts';
 import { reasonOf } from '../../sinks/bigquery/errors.ts';
 import { fieldTag, fieldTypes, ProtoWriter } from '../../sinks/bigquery/proto-writer.ts';

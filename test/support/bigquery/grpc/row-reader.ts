@@ -1,5 +1,5 @@
 import { status } from '@grpc/grpc-js';
-import { protos } from '@google-cloud/bigquery-storage';
+import type { protos } from '@google-cloud/bigquery-storage';
 import protobuf from 'protobufjs';
 import { ServiceError } from '../service-error.ts';
 import { compareSequences, type KeyedChange } from '../stream-store.ts';
