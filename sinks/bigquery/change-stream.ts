@@ -75,8 +75,10 @@ export class ChangeAppender {
   async #missing(layout: VersionLayout, changes: readonly Change[]): Promise<readonly Change[]> {
     if (!this.#wasStreamed) return changes;
     const { topic } = layout.version;
-    const newest = this.#newest.get(topic) ?? (await newestChange(this.#owner.lake, layout));
-    this.#newest.set(topic, newest);
+    if (!this.#newest.has(topic)) {
+      this.#newest.set(topic, await newestChange(this.#owner.lake, layout));
+    }
+    const newest = this.#newest.get(topic) ?? null;
     return newest === null ? changes : changes.filter(({ seq }) => seq > newest);
   }
 
