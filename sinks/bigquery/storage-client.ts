@@ -25,6 +25,7 @@ const once = () => ({ timeout: callTimeoutMs, retry: { retryCodes: [] as number[
 export class StorageClient {
   readonly #access: StorageAccess;
   #client: Promise<Client> | undefined;
+  #isClosed = false;
   #statusOf: ((bytes: Uint8Array) => protos.google.rpc.IStatus) | undefined;
 
   constructor(access: StorageAccess) {
@@ -54,14 +55,17 @@ export class StorageClient {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     const opened = this.#client;
-    this.#client = undefined;
     // One that never opened has nothing to close.
     await opened?.then((client) => client.close()).catch(() => undefined);
   }
 
   /** The library takes 80 MB and a third of a second to load: only who streams pays it. */
   async #open(): Promise<Client> {
+    if (this.#isClosed) {
+      throw new StorageFailure({ code: 'CANCELLED', message: 'the client was closed' });
+    }
     this.#client ??= this.#connect();
     try {
       return await this.#client;
@@ -78,6 +82,11 @@ export class StorageClient {
     const { credentials } = await import('@grpc/grpc-js');
     this.#statusOf = (bytes) => messages.google.rpc.Status.decode(bytes);
     const { credentialsFile, endpoint, project, storageEndpoint } = this.#access;
+    if (endpoint !== undefined && storageEndpoint === undefined) {
+      throw new PipelineError('config-invalid', `${endpoint} has no address for streamed rows`, {
+        hint: 'set `storage_endpoint` beside `endpoint`, or mode: batch',
+      });
+    }
     const address = storageEndpoint === undefined ? {} : addressOf(storageEndpoint);
     const access =
       credentialsFile !== undefined

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { status } from '@grpc/grpc-js';
@@ -265,6 +267,77 @@ describe('a committed stream', () => {
     expect(failure).toMatchObject({ kind: 'sink-refused' });
     expect((failure as PipelineError).hint).toContain('after some minutes');
     await impatient.close();
+  });
+});
+
+describe('a connection', () => {
+  it('that the service closed while nothing was sent is made anew', async () => {
+    const ref = await newTable();
+    const stream = await streams.create(ref.tableId);
+    for (const n of range(3)) {
+      await streams.append({ stream, offset: BigInt(n), descriptor, rows: rowsOf(n, n + 1) });
+      fake.writes.cut();
+    }
+    expect(await stored(ref)).toEqual(range(3));
+  });
+
+  it('carries more than one request may have, in as many as it takes', async () => {
+    const ref = await newTable();
+    const usual = openWriteStreams({
+      ...place,
+      endpoint: fake.apiEndpoint,
+      storageEndpoint: fake.storageEndpoint,
+    });
+    const stream = await usual.create(ref.tableId);
+    const rows = range(400).map((n) => row({ n, size: 'x'.repeat(100_000) }));
+    // The first requests of 9 MB each pass; the fifth is the last.
+    const lost = faults['the answer is lost']!;
+    fake.writes.faults.add({ call: 'append', skip: 4, fault: lost });
+    await usual.append({ stream, offset: 0n, descriptor, rows });
+    expect(fake.writes.faults.left).toBe(0);
+    expect(await stored(ref)).toEqual(range(400));
+    await usual.close();
+  });
+
+  it('is not left open: a process that closed its streams ends by itself', async () => {
+    const ref = await newTable();
+    const options = {
+      ...place,
+      endpoint: fake.apiEndpoint,
+      storageEndpoint: fake.storageEndpoint,
+    };
+    const program = `
+      import { openWriteStreams } from './sinks/bigquery/write-streams.ts';
+      const streams = openWriteStreams(${JSON.stringify(options)});
+      const stream = await streams.create('${ref.tableId}');
+      const row = Buffer.from([8, 5]);
+      const descriptor = ${JSON.stringify(descriptor)};
+      await streams.append({ stream, offset: 0n, descriptor, rows: [row] });
+      await streams.append({ stream: '${ref.tableId}', offset: null, descriptor, rows: [row] });
+      await streams.close();`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    const killer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+    const [code] = (await once(child, 'exit')) as [number | null];
+    clearTimeout(killer);
+    expect(code).toBe(0);
+    expect(await stored(ref)).toEqual([5, 5]);
+  });
+
+  it('takes nothing after its streams were closed, the append under way included', async () => {
+    const ref = await newTable();
+    const stream = await streams.create(ref.tableId);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fake.writes.faults.add({ call: 'append', fault: { kind: 'hold', until: promise } });
+    const request = { stream, offset: 0n, descriptor, rows: rowsOf(0, 1) };
+    const late = failureOf(streams.append(request));
+    await expect.poll(() => fake.writes.faults.left).toBe(0);
+    await streams.close();
+    expect(await late).toMatchObject({ kind: 'sink-failed' });
+    resolve();
+    await expect(streams.append(request)).rejects.toMatchObject({ kind: 'sink-failed' });
+    await expect(streams.create(ref.tableId)).rejects.toMatchObject({ kind: 'sink-failed' });
   });
 });
 
