@@ -23,6 +23,7 @@ locals {
       stream = [
         "bigquery.datasets.get",
         "bigquery.tables.create",
+        "bigquery.tables.delete",
         "bigquery.tables.get",
         "bigquery.tables.getData",
         "bigquery.tables.list",
@@ -32,6 +33,7 @@ locals {
       bigquery-cdc = [
         "bigquery.datasets.get",
         "bigquery.tables.create",
+        "bigquery.tables.delete",
         "bigquery.tables.get",
         "bigquery.tables.getData",
         "bigquery.tables.list",

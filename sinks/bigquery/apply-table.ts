@@ -1,3 +1,4 @@
+import type { Change } from '../../schemas/change.ts';
 import type { PositionText } from '../../schemas/position.ts';
 import type { VersionLayout } from '../lake/layout.ts';
 import type { TableBatch } from '../sink.ts';
@@ -18,6 +19,8 @@ export interface TableApplication {
   readonly lake: LakeConnection;
   readonly layout: VersionLayout;
   readonly batch: TableBatch;
+  /** Those of the batch's changes that are to be appended in the transaction; none where they are streamed. */
+  readonly appended: readonly Change[];
   readonly batchId: string;
   readonly loadedAtUs: bigint;
   /** The table's floor with this batch's truncates, null without one. */
@@ -31,21 +34,26 @@ const stageLifetimeMs = 24 * 3_600_000;
 
 /** Loads a table's part of a batch; gives the statements that append its changes and merge its state. */
 export async function applyTable(application: TableApplication): Promise<readonly string[]> {
-  const { lake, layout, batch, batchId, loadedAtUs, floor } = application;
+  const { lake, layout, batch, appended, batchId, loadedAtUs, floor } = application;
   const { fold } = batch;
-  const staged = stageBatch(layout, batch);
-  const fields = stageFields(layout);
-  await lake.createTable({ name: application.stage, fields, lifetimeMs: stageLifetimeMs });
-  await lake.load({
-    jobId: `tributary_load_${application.stage}`,
-    table: application.stage,
-    fields,
-    rows: staged.rows,
-  });
+  const staged = stageBatch(layout, batch, appended);
+  if (staged.rows.length > 0) {
+    const fields = stageFields(layout);
+    await lake.createTable({ name: application.stage, fields, lifetimeMs: stageLifetimeMs });
+    await lake.load({
+      jobId: `tributary_load_${application.stage}`,
+      table: application.stage,
+      fields,
+      rows: staged.rows,
+    });
+  }
   const stage = relation(lake.dataset, application.stage);
   const { hasExactKeys, filled } = staged;
   const merge = { stage, floor, hasExactKeys, filled };
-  const statements = [appendChangesSql(layout, { stage, batchId, loadedAtUs })];
+  const statements: string[] = [];
+  if (appended.length > 0) {
+    statements.push(appendChangesSql(layout, { stage, batchId, loadedAtUs }));
+  }
   // Unchanged columns are taken from rows as they were, so a floor goes after the merge: its rows are
   // below it, and the staged ones that may enter are not.
   if (fold.rows.length > 0 && keysOf(layout).length > 0) {

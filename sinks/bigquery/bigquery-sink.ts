@@ -3,33 +3,42 @@ import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
-import { TableHistory, type TableLayout } from '../lake/layout.ts';
+import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layout.ts';
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
 import { shareOf } from '../shares.ts';
-import type { Checkpoint, Sink, SinkBatch } from '../sink.ts';
+import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
 import { applyTable } from './apply-table.ts';
-import { LakeConnection, type LakeOptions } from './client.ts';
+import { LakeConnection } from './client.ts';
+import type { RowsOrigin } from './encode-row.ts';
 import { evolveTable } from './evolve-table.ts';
 import { bigqueryEngine } from './schema.ts';
 import {
   deadLettersSql,
-  fencedError,
   guardedScript,
   ledgerSql,
+  placeStatesSql,
   publishSql,
-  readCheckpoint,
   readLayouts,
   recordLayoutSql,
+  refuseOtherEpoch,
   type ShareTables,
   takeCheckpoint,
 } from './shared-tables.ts';
+import { type SinkParts, takeParts, type WriteOptions } from './sink-parts.ts';
 import { applyFloorSql, viewSql } from './sql.ts';
 
 /** Where a test may let the sink die: `onStep` throws. */
-export const bigquerySinkSteps = ['begun', 'staged', 'before-commit', 'after-commit'] as const;
+export const bigquerySinkSteps = [
+  'begun',
+  'appended',
+  'written',
+  'staged',
+  'before-commit',
+  'after-commit',
+] as const;
 export type BigquerySinkStep = (typeof bigquerySinkSteps)[number];
 
-export interface BigquerySinkOptions extends LakeOptions {
+export interface BigquerySinkOptions extends WriteOptions {
   /** Number of the share that this sink loads; 0 where there is one. */
   readonly share?: number;
   /** Shares of the lake; 1 unless told. */
@@ -37,7 +46,12 @@ export interface BigquerySinkOptions extends LakeOptions {
   readonly onStep?: (step: BigquerySinkStep) => void;
 }
 
-/** A lake in one dataset of BigQuery, loaded in batches. */
+/**
+ * A lake in one dataset of BigQuery. `batch`: changes, state and checkpoint in one transaction. `stream`: changes
+ * are in `T__changes` as soon as they are read, above the checkpoint if need be; state and checkpoint as in `batch`.
+ * `bigquery-cdc`: rows too are there as soon as they are read, so that a reader may see the tables of a batch one
+ * after the other; the checkpoint follows. Tables whose key BigQuery cannot take are merged as in `batch`.
+ */
 export function createBigquerySink(options: BigquerySinkOptions): Sink {
   return new BigquerySink(options);
 }
@@ -47,6 +61,7 @@ class BigquerySink implements Sink {
   readonly #lake: LakeConnection;
   readonly #engine: LakeEngine;
   readonly #tables: ShareTables;
+  #parts: SinkParts | null = null;
   #epoch = 0;
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
@@ -71,7 +86,16 @@ class BigquerySink implements Sink {
 
   async open(): Promise<Checkpoint> {
     await this.close();
-    const { checkpoint, floors, owner } = await takeCheckpoint(this.#lake, this.#tables);
+    const taken = await takeCheckpoint(this.#lake, this.#tables);
+    const { checkpoint, floors, owner } = taken;
+    this.#parts = await takeParts({
+      ...this.#options,
+      lake: this.#lake,
+      engine: this.#engine,
+      tables: this.#tables,
+      taken,
+      onWritten: () => this.#step('written'),
+    });
     this.#histories = new Map();
     const { share = 0, shareCount = 1 } = this.#options;
     for (const layout of await readLayouts(this.#lake, this.#tables)) {
@@ -95,6 +119,7 @@ class BigquerySink implements Sink {
     this.#refuseWhenEnded();
     const history = this.#historyOf(version.topic);
     const { newest } = history;
+    if (newest !== undefined) await this.#orAbandon(() => this.#moveState(newest));
     // An older version, met again after a crash: its columns are all there.
     if (newest !== undefined && version.from < newest.from) return;
     const layouts = [...this.#histories.values()].flatMap((one) => one.newest ?? []);
@@ -103,8 +128,14 @@ class BigquerySink implements Sink {
     if (newest?.from === version.from && evolution.steps.length === 0) return;
     const isPending = this.#pending.length > 0;
     await this.#orAbandon(async () => {
-      const statements = await evolveTable(this.#lake, this.#engine, evolution);
       const { layout, notes } = evolution;
+      const statements = await evolveTable({
+        lake: this.#lake,
+        states: this.#open.states,
+        before: newest,
+        evolution,
+        canMove: this.#canMove(layout),
+      });
       this.#pending.push(...statements, recordLayoutSql(this.#tables, layout, notes));
       this.#views.set(version.topic, layout);
       history.add(layout);
@@ -113,19 +144,41 @@ class BigquerySink implements Sink {
     });
   }
 
+  /** Rows that another mode left where this one does not write. */
+  async #moveState(layout: TableLayout): Promise<void> {
+    const { states } = this.#open;
+    if (!this.#canMove(layout) || !states.mustMove(layout, layout, [])) return;
+    const isPending = this.#pending.length > 0;
+    await states.move(layout, []);
+    this.#views.set(layout.topic, layout);
+    if (!isPending) await this.#commitShape();
+  }
+
+  /** Rows that are still to be merged would be missing in a copy: then the table stays as it is for now. */
+  #canMove({ topic }: TableLayout): boolean {
+    return this.#pending.length === 0 || this.#open.states.isKeyed(topic);
+  }
+
   async apply(batch: SinkBatch): Promise<void> {
     this.#refuseWhenEnded();
     const startedAt = performance.now();
     await this.#orAbandon(async () => {
       this.#step('begun');
-      this.#applyFloors(batch.cut.cut);
+      // What is written by key is no part of a transaction.
+      if (this.#options.mode === 'bigquery-cdc') {
+        await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
+      }
+      await this.#applyFloors(batch.cut.cut);
       if (batch.deadLetters.length > 0) {
         this.#pending.push(deadLettersSql(this.#tables, batch.deadLetters, batch.id));
       }
-      await this.#stageTables(batch);
+      const loadedAtUs = BigInt(Date.now()) * 1000n;
+      const origin = { batchId: batch.id, loadedAtUs };
+      for (const table of batch.tables) await this.#loadTable(table, origin);
       this.#step('staged');
       const durationMs = performance.now() - startedAt;
-      const entry = { batch, floors: this.#floors, durationMs };
+      const { places } = this.#open.states;
+      const entry = { batch, floors: this.#floors, states: places, durationMs };
       this.#pending.push(ledgerSql(this.#tables, entry));
       if (!batch.cut.publish) return;
       this.#pending.push(...publishSql(this.#tables, entry));
@@ -143,29 +196,56 @@ class BigquerySink implements Sink {
 
   async close(): Promise<void> {
     this.#forgetPending();
+    await this.#parts?.writes.close();
+    this.#parts = null;
     this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
   }
 
-  async #stageTables(batch: SinkBatch): Promise<void> {
-    const loadedAtUs = BigInt(Date.now()) * 1000n;
-    for (const table of batch.tables) {
-      const { version, fold } = table;
-      const layout = this.#historyOf(version.topic).of(version);
-      assert(layout, `${tableName(version.table)} was evolved before its first batch`);
-      if (fold.floor !== null) this.#floors[version.topic] = fold.floor;
-      const stage = this.#stageName(batch.id, version.topic);
-      const statements = await applyTable({
-        lake: this.#lake,
-        layout,
-        batch: table,
-        batchId: batch.id,
-        loadedAtUs,
-        floor: this.#floors[version.topic] ?? null,
-        stage,
-      });
-      this.#stages.push(stage);
-      this.#pending.push(...statements);
+  async #loadTable(table: TableBatch, origin: RowsOrigin): Promise<void> {
+    const { version, fold } = table;
+    const { topic } = version;
+    const { changes, states } = this.#open;
+    const layout = this.#layoutOf(version);
+    const appended = await changes.append(layout, table.changes, origin);
+    this.#step('appended');
+    if (fold.floor !== null) this.#floors[topic] = fold.floor;
+    if (states.isKeyed(topic)) {
+      await this.#writeKeyed(table);
+      return;
     }
+    const stage = this.#stageName(origin.batchId, topic);
+    const statements = await applyTable({
+      lake: this.#lake,
+      layout,
+      batch: table,
+      appended,
+      ...origin,
+      floor: this.#floors[topic] ?? null,
+      stage,
+    });
+    this.#stages.push(stage);
+    this.#pending.push(...statements);
+  }
+
+  async #writeKeyed({ version, fold }: TableBatch): Promise<void> {
+    const { keyed } = this.#open;
+    const { newest, floor } = this.#historyOf(version.topic);
+    if (fold.floor !== null && newest !== undefined) await this.#replaceState(newest);
+    const floors = [floor, this.#floors[version.topic] ?? null].flatMap((one) => one ?? []);
+    await keyed.write(this.#layoutOf(version), fold.rows, floors.toSorted().at(-1) ?? null);
+  }
+
+  async #replaceState(layout: TableLayout): Promise<void> {
+    await this.#open.states.replace(layout);
+    this.#views.set(layout.topic, layout);
+  }
+
+  #layoutOf(version: TableVersion): VersionLayout {
+    const layout = this.#historyOf(version.topic).of(version);
+    assert(layout, `${tableName(version.table)} was evolved before its first batch`);
+    const { schema, name } = version.table;
+    const names = this.#open.states.names({ topic: version.topic, schema, name });
+    return { ...layout, names };
   }
 
   /**
@@ -178,35 +258,33 @@ class BigquerySink implements Sink {
   }
 
   /** Rows of a table that was dropped and created again go when the cut passes that point. */
-  #applyFloors(cut: PositionText): void {
+  async #applyFloors(cut: PositionText): Promise<void> {
+    const { states } = this.#open;
     for (const [topic, { floor, newest }] of this.#histories) {
       if (floor === null || newest === undefined || floor > cut) continue;
       if (floor <= (this.#floors[topic] ?? positionZero)) continue;
-      this.#pending.push(applyFloorSql(this.#engine.namesOf(newest), floor));
+      if (states.isKeyed(topic)) await this.#replaceState(newest);
+      else this.#pending.push(applyFloorSql(states.names(newest), floor));
       this.#floors[topic] = floor;
     }
   }
 
   async #commitShape(): Promise<void> {
+    const { states } = this.#open;
+    if (Object.keys(states.places).length > 0) {
+      this.#pending.push(placeStatesSql(this.#tables, states.places));
+    }
     await this.#lake.run(this.#script());
-    await this.#storedCheckpoint();
+    await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
     await this.#swapViews();
     this.#forgetPending();
+    await states.dropReplaced();
   }
 
   /** What is pending, in one transaction that does nothing unless the lake is where this owner left it. */
   #script(): string {
     const from = { epoch: this.#epoch, applied: this.#published };
     return guardedScript(this.#tables, from, this.#pending);
-  }
-
-  /** Throws `sink-fenced` when another owner has raised the epoch. */
-  async #storedCheckpoint() {
-    const stored = await readCheckpoint(this.#lake, this.#tables);
-    if (stored === null || stored.checkpoint.epoch !== this.#epoch) {
-      throw fencedError(this.#epoch, stored?.checkpoint.epoch);
-    }
-    return stored;
   }
 
   async #swapViews(): Promise<void> {
@@ -219,7 +297,7 @@ class BigquerySink implements Sink {
       () => undefined,
       (error: unknown) => error,
     );
-    const stored = await this.#storedCheckpoint();
+    const stored = await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
     if (stored.checkpoint.applied !== batch.checkpoint.applied || stored.batchId !== batch.id) {
       throw failure ?? new PipelineError('sink-corrupt', 'the lake did not take a batch');
     }
@@ -227,12 +305,13 @@ class BigquerySink implements Sink {
     await this.#swapViews();
     const stages = this.#stages;
     this.#forgetPending();
+    await this.#open.states.dropReplaced();
     // They expire by themselves if this fails.
     await Promise.allSettled(stages.map((stage) => this.#lake.dropTable(stage)));
   }
 
   async #swapView(layout: TableLayout): Promise<void> {
-    await this.#lake.run(viewSql(this.#engine.namesOf(layout), layout));
+    await this.#lake.run(viewSql(this.#open.states.names(layout), layout));
   }
 
   /** On any failure back to the checkpoint: this owner's work has ended, a new one goes on from there. */
@@ -258,6 +337,11 @@ class BigquerySink implements Sink {
     const history = new TableHistory(this.#engine.namesOf);
     this.#histories.set(topic, history);
     return history;
+  }
+
+  get #open(): SinkParts {
+    assert(this.#parts, 'the sink is open');
+    return this.#parts;
   }
 
   #refuseWhenEnded(): void {

@@ -30,6 +30,8 @@ export interface NewTable {
   readonly partitionBy?: string;
   readonly clusterBy?: readonly string[];
   readonly primaryKey?: readonly string[];
+  /** Readers may see rows that are as old; rows that come by key are cheaper to read then. */
+  readonly maxStalenessMinutes?: number;
   /** The table goes by itself after that. */
   readonly lifetimeMs?: number;
 }
@@ -125,7 +127,7 @@ export class LakeConnection {
 
   /** Makes a table unless it is there. */
   async createTable(table: NewTable): Promise<void> {
-    const { partitionBy, clusterBy = [], primaryKey = [], lifetimeMs } = table;
+    const { partitionBy, clusterBy = [], primaryKey = [], lifetimeMs, maxStalenessMinutes } = table;
     const json = {
       tableReference: this.#reference(table.name),
       schema: { fields: table.fields },
@@ -136,6 +138,9 @@ export class LakeConnection {
       ...(primaryKey.length === 0
         ? {}
         : { tableConstraints: { primaryKey: { columns: primaryKey } } }),
+      ...(maxStalenessMinutes === undefined
+        ? {}
+        : { maxStaleness: intervalText(maxStalenessMinutes) }),
       ...(lifetimeMs === undefined ? {} : { expirationTime: String(Date.now() + lifetimeMs) }),
       ...this.#encryption('encryptionConfiguration'),
     };
@@ -286,6 +291,10 @@ export class LakeConnection {
     return translated instanceof Error ? translated : new Error(String(translated));
   }
 }
+
+/** Years, months, days and time, as REST has an INTERVAL. */
+const intervalText = (minutes: number): string =>
+  `0-0 0 ${Math.floor(minutes / 60)}:${minutes % 60}:0`;
 
 const textOf = (value: unknown): string | null => {
   if (value === null || value === undefined) return null;

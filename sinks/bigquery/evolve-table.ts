@@ -1,56 +1,42 @@
-import type { LakeEngine } from '../lake/plan-evolution.ts';
+import type { TableLayout } from '../lake/layout.ts';
 import type { Evolution } from '../lake/plan-evolution.ts';
 import type { LakeConnection } from './client.ts';
+import { createChanges } from './create-table.ts';
 import {
   addColumnSql,
-  changesFields,
   changesOf,
+  type FilledColumn,
   fillMissingSql,
-  stateFields,
   stateOf,
   widenColumnSql,
 } from './sql.ts';
+import type { StateTables } from './state-tables.ts';
 
-const clusteringMax = 4;
-const clusterable = /^(STRING|INT64|BOOL|DATE|DATETIME|TIMESTAMP|NUMERIC|BIGNUMERIC)$/;
-/** https://cloud.google.com/bigquery/docs/primary-foreign-keys */
-const primaryKeyMax = 16;
+export interface TableEvolution {
+  readonly lake: LakeConnection;
+  readonly states: StateTables;
+  /** Undefined for a table that is new to the lake. */
+  readonly before: TableLayout | undefined;
+  readonly evolution: Evolution;
+  /** Whether all rows of the table are where they belong: else they cannot be copied. */
+  readonly canMove: boolean;
+}
 
 /**
  * Gives the lake's tables the columns that an evolution needs: at once, as readers see columns only
  * through the view. Done again after a crash it changes nothing. Gives the statements that belong into
  * the transaction of the next published batch.
  */
-export async function evolveTable(
-  lake: LakeConnection,
-  engine: LakeEngine,
-  { layout, steps }: Evolution,
-): Promise<readonly string[]> {
-  const names = engine.namesOf(layout);
-  if (steps.some(({ kind }) => kind === 'create')) {
-    const key = layout.key.flatMap((name) => {
-      const physical = layout.live.find((live) => live.name === name)?.physical;
-      return layout.columns.find((column) => column.physical === physical) ?? [];
-    });
-    const clusterBy = key
-      .filter(({ type }) => clusterable.test(type))
-      .map(({ physical }) => physical)
-      .slice(0, clusteringMax);
-    const primaryKey = key.map(({ physical }) => physical).slice(0, primaryKeyMax);
-    await lake.createTable({
-      name: names.changes,
-      fields: changesFields(layout.columns),
-      partitionBy: '_cdc_committed_at',
-      clusterBy,
-    });
-    await lake.createTable({
-      name: names.state,
-      fields: stateFields(layout.columns),
-      clusterBy,
-      ...(key.length > primaryKeyMax ? {} : { primaryKey }),
-    });
+export async function evolveTable(change: TableEvolution): Promise<readonly string[]> {
+  const { lake, states, before, evolution, canMove } = change;
+  const { layout, steps } = evolution;
+  if (before === undefined) {
+    states.place(layout);
+    await createChanges(lake, states.names(layout), layout);
+    await states.create(layout);
     return [];
   }
+  const names = states.names(layout);
   const alters = [changesOf(names), stateOf(names)].flatMap((table) =>
     steps.flatMap((step) => {
       if (step.kind === 'add') return [addColumnSql(table, step.column)];
@@ -58,9 +44,19 @@ export async function evolveTable(
     }),
   );
   for (const alter of alters) await lake.run(alter);
+  const fills = filledColumns(evolution);
+  if (canMove && states.mustMove(before, layout, fills)) {
+    await states.move(layout, fills);
+    return [];
+  }
+  return fills.length === 0 ? [] : [fillMissingSql(names, fills)];
+}
+
+/** The new columns that rows which exist read a constant in. */
+function filledColumns({ steps }: Evolution): readonly FilledColumn[] {
   return steps.flatMap((step) =>
     step.kind === 'add' && (step.column.missing !== null || step.exact !== null)
-      ? [fillMissingSql(names, step.column, step.exact)]
+      ? [{ column: step.column, exact: step.exact }]
       : [],
   );
 }

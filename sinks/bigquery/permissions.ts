@@ -20,9 +20,10 @@ const read = [
   'bigquery.tables.list',
 ] as const;
 
-/** Making and changing tables and views, and changing rows by jobs or by the Storage Write API. */
+/** Making, changing and dropping tables and views (staging tables, replaced ones), and changing rows by jobs or by the Storage Write API. */
 const write = [
   'bigquery.tables.create',
+  'bigquery.tables.delete',
   'bigquery.tables.update',
   'bigquery.tables.updateData',
 ] as const;
@@ -35,10 +36,10 @@ const sorted = (...lists: readonly (readonly string[])[]): readonly string[] =>
 
 /**
  * What the sink needs, and nothing more. The lists are those of `deploy/terraform/permissions.tf`.
- * Only batches have staging tables to drop; nothing is ever granted to anybody by the sink.
+ * Nothing is ever granted to anybody by the sink.
  */
 export const sinkPermissions: Readonly<Record<BigQueryMode, Permissions>> = {
-  batch: { project, dataset: sorted(read, write, ['bigquery.tables.delete']) },
+  batch: { project, dataset: sorted(read, write) },
   stream: { project, dataset: sorted(read, write) },
   'bigquery-cdc': { project, dataset: sorted(read, write) },
 };
@@ -49,5 +50,5 @@ export const readerPermissions: Permissions = { project, dataset: sorted(read) }
 /** What building the models needs: a reader of the lake, and this on the datasets of the models. */
 export const modelsPermissions: Permissions = {
   project,
-  dataset: sorted(read, write, ['bigquery.tables.delete']),
+  dataset: sorted(read, write),
 };

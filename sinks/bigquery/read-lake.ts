@@ -1,15 +1,14 @@
 import { PipelineError } from '../../runtime/errors.ts';
 import type { RowImage } from '../../schemas/change.ts';
 import { type ColumnSchema, tableName, type TableSchema } from '../../schemas/table-schema.ts';
-import { bigqueryTypeOf } from '../../schemas/type-mapping.ts';
 import { type LiveColumn, tableKey, type TableLayout } from '../lake/layout.ts';
 import type { Checkpoint } from '../sink.ts';
-import { parseExact } from './apply-table.ts';
 import { LakeConnection, type LakeOptions, type TextRow } from './client.ts';
-import { decodeValue } from './decode.ts';
 import { datasetNames } from './layout.ts';
-import { readCheckpoint, readLayouts } from './shared-tables.ts';
+import { isPublishedSql, readCheckpoint, readLayouts } from './shared-tables.ts';
 import { changesOf, quoteName, stateOf } from './sql.ts';
+import { placedNames } from './state-place.ts';
+import { imageList, readImage } from './stored-image.ts';
 
 type ReadRow = readonly [own: TextRow, image: RowImage];
 type Table = Pick<TableSchema, 'schema' | 'name'>;
@@ -26,7 +25,7 @@ export interface LakeReader {
     columns: readonly ColumnSchema[],
     own: readonly string[],
   ): AsyncIterable<ReadRow>;
-  /** As `readRows`, of all changes. */
+  /** As `readRows`, of all changes up to the checkpoint: in mode `stream` later ones may be there already. */
   readChanges(
     table: Table,
     columns: readonly ColumnSchema[],
@@ -42,7 +41,9 @@ export function openLakeReader(options: LakeOptions): LakeReader {
     rows: (sql) => lake.rows(sql),
     checkpoint: async () => (await readCheckpoint(lake, tables))?.checkpoint ?? null,
     async *readRows(table, columns, own) {
-      const from = stateOf(names(table));
+      const states = (await readCheckpoint(lake, tables))?.states ?? {};
+      const from = (layout: TableLayout) =>
+        stateOf(placedNames(names(layout), states[layout.topic]));
       yield* readImages(lake, { table, columns, own, from, where: 'not _cdc_deleted' });
     },
     async *readChanges(table, columns, own) {
@@ -50,8 +51,8 @@ export function openLakeReader(options: LakeOptions): LakeReader {
         table,
         columns,
         own,
-        from: changesOf(names(table)),
-        where: 'true',
+        from: () => changesOf(names(table)),
+        where: isPublishedSql(tables),
       });
     },
   };
@@ -60,7 +61,7 @@ export function openLakeReader(options: LakeOptions): LakeReader {
 interface ReadTarget {
   readonly table: Table;
   readonly columns: readonly ColumnSchema[];
-  readonly from: string;
+  readonly from: (layout: TableLayout) => string;
   readonly own: readonly string[];
   readonly where: string;
 }
@@ -73,27 +74,15 @@ async function* readImages(
   const layout = layouts.findLast((one) => tableKey(one) === tableKey(target.table));
   if (layout === undefined) return;
   const { columns, own } = target;
-  const places = columns.map((column) => placeOf(layout, column));
-  const list = columns.map(({ type }, index) => {
-    const cell = quoteName(places[index]?.physical ?? '');
-    const lakeType = bigqueryTypeOf(type);
-    if (lakeType === 'TIMESTAMP') return `unix_micros(${cell})`;
-    if (lakeType === 'JSON') return `to_json_string(${cell})`;
-    return lakeType === 'STRING' || lakeType === 'BYTES' ? cell : `cast(${cell} as string)`;
-  });
-  const selected = ['_cdc_exact', ...own.map(ownSql), ...list];
-  const isNull = places.map(({ physical }) => `${quoteName(physical)} is null`);
-  const nulls =
-    isNull.length === 0 ? "''" : `concat(${isNull.map((is) => `if(${is}, '1', '0')`).join(', ')})`;
-  const sql = `select ${nulls}, ${selected.join(', ')} from ${target.from} where ${target.where}`;
+  const stored = columns.map((column) => ({
+    physical: placeOf(layout, column).physical,
+    type: column.type,
+  }));
+  const list = [...own.map(ownSql), ...imageList(stored)].join(', ');
+  const sql = `select ${list} from ${target.from(layout)} where ${target.where}`;
   for await (const page of lake.pages(sql)) {
-    for (const [flags = '', stored = null, ...cells] of page) {
-      const exact = parseExact(stored);
-      const image = columns.map(({ type }, index) => {
-        const cell = flags?.[index] === '1' ? null : (cells[own.length + index] ?? null);
-        return decodeValue(type, cell, exact[places[index]?.physical ?? '']);
-      });
-      yield [cells.slice(0, own.length), image];
+    for (const row of page) {
+      yield [row.slice(0, own.length), readImage(stored, row.slice(own.length))];
     }
   }
 }

@@ -7,6 +7,7 @@ import type { Checkpoint, SinkBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
 import { reasonOf } from './errors.ts';
 import { quoteText, relation } from './sql.ts';
+import type { StatePlaces } from './state-place.ts';
 
 /** One for each table that others make at the same time, and one more. */
 const createAttemptsMax = 6;
@@ -21,6 +22,7 @@ export interface ShareTables {
 const named = ({ dataset, share }: ShareTables, name: string): string =>
   relation(dataset, share === 0 ? name : `${name}_${share}`);
 const checkpointsOf = (tables: ShareTables) => named(tables, '_tributary_checkpoints');
+export const streamsOf = (tables: ShareTables) => named(tables, '_tributary_streams');
 const commitsOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_commits');
 const watermarksOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_watermarks');
 const lettersOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_dead_letters');
@@ -34,7 +36,8 @@ function createSql(tables: ShareTables): string {
   return /* sql */ `
     create table if not exists ${checkpointsOf(tables)} as
       select 0 as epoch, '' as owner, ${quoteText(positionZero)} as applied, '0/0' as applied_lsn,
-        0 as watermark_offset, '{}' as offsets, '{}' as floors, '' as batch_id,
+        0 as watermark_offset, '{}' as offsets, '{}' as floors, '{}' as states,
+        '' as batch_id,
         current_timestamp() as updated_at;
     create table if not exists ${commitsOf(tables)} (
       batch_id string, cut string, lsn string, committed_at timestamp, is_published bool,
@@ -50,6 +53,10 @@ function createSql(tables: ShareTables): string {
       from_seq string, notes array<string>, layout string, recorded_at timestamp)`;
 }
 
+/** Condition on `T__changes`: the change belongs to what readers see of the rows. */
+export const isPublishedSql = (tables: ShareTables): string =>
+  `_cdc_seq <= (select applied from ${checkpointsOf(tables)})`;
+
 const text = (value: string | null): string => (value === null ? 'null' : quoteText(value));
 const moment = (us: bigint | string | null): string =>
   us === null ? 'null' : `timestamp_micros(${BigInt(us)})`;
@@ -60,14 +67,19 @@ const bytes = (value: Uint8Array | null): string =>
 export interface StoredCheckpoint {
   readonly checkpoint: Checkpoint;
   readonly floors: Readonly<Record<string, PositionText>>;
+  readonly states: StatePlaces;
   readonly batchId: string;
+}
+
+export interface TakenCheckpoint extends StoredCheckpoint {
+  readonly owner: string;
 }
 
 /** Makes what is missing, raises the epoch and reads the checkpoint. Throws `sink-fenced` when another owner did so too. */
 export async function takeCheckpoint(
   lake: LakeConnection,
   tables: ShareTables,
-): Promise<StoredCheckpoint & { readonly owner: string }> {
+): Promise<TakenCheckpoint> {
   await createTables(lake, tables);
   const owner = randomUUID();
   await lake.run(/* sql */ `
@@ -100,10 +112,10 @@ export async function readCheckpoint(
 ): Promise<StoredCheckpoint | null> {
   if (!(await lake.hasTable(checkpointsOf(tables)))) return null;
   const [row] = await lake.rows(/* sql */ `
-    select epoch, applied, watermark_offset, offsets, floors, batch_id
+    select epoch, applied, watermark_offset, offsets, floors, states, batch_id
     from ${checkpointsOf(tables)}`);
   if (row === undefined) return null;
-  const [epoch, applied, watermarkOffset, offsets, floors, batchId] = row;
+  const [epoch, applied, watermarkOffset, offsets, floors, states, batchId] = row;
   return {
     checkpoint: {
       epoch: Number(epoch),
@@ -112,11 +124,23 @@ export async function readCheckpoint(
       offsets: JSON.parse(String(offsets)) as Checkpoint['offsets'],
     },
     floors: JSON.parse(String(floors)) as StoredCheckpoint['floors'],
+    states: JSON.parse(String(states)) as StatePlaces,
     batchId: String(batchId),
   };
 }
 
-export function fencedError(epoch: number, stored?: number): PipelineError {
+/** The checkpoint as it is now. Throws `sink-fenced` when another owner has raised the epoch. */
+export async function refuseOtherEpoch(
+  lake: LakeConnection,
+  tables: ShareTables,
+  epoch: number,
+): Promise<StoredCheckpoint> {
+  const stored = await readCheckpoint(lake, tables);
+  if (stored !== null && stored.checkpoint.epoch === epoch) return stored;
+  throw fencedError(epoch, stored?.checkpoint.epoch);
+}
+
+function fencedError(epoch: number, stored?: number): PipelineError {
   const by = stored === undefined ? '' : ` of epoch ${stored}`;
   return new PipelineError(
     'sink-fenced',
@@ -129,6 +153,7 @@ export function fencedError(epoch: number, stored?: number): PipelineError {
 export interface LedgerEntry {
   readonly batch: SinkBatch;
   readonly floors: Readonly<Record<string, PositionText>>;
+  readonly states: StatePlaces;
   readonly durationMs: number;
 }
 
@@ -144,14 +169,18 @@ export function ledgerSql(tables: ShareTables, { batch, durationMs }: LedgerEntr
 }
 
 /** Moves the checkpoint and publishes the cut. The update is the fence: it conflicts with another owner's. */
-export function publishSql(tables: ShareTables, { batch, floors }: LedgerEntry): readonly string[] {
+export function publishSql(
+  tables: ShareTables,
+  { batch, floors, states }: LedgerEntry,
+): readonly string[] {
   const { checkpoint, cut } = batch;
   const update = /* sql */ `
     update ${checkpointsOf(tables)}
     set applied = ${quoteText(checkpoint.applied)}, applied_lsn = ${quoteText(cut.lsn)},
       watermark_offset = ${checkpoint.watermarkOffset},
       offsets = ${quoteText(JSON.stringify(checkpoint.offsets))},
-      floors = ${quoteText(JSON.stringify(floors))}, batch_id = ${quoteText(batch.id)},
+      floors = ${quoteText(JSON.stringify(floors))},
+      states = ${quoteText(JSON.stringify(states))}, batch_id = ${quoteText(batch.id)},
       updated_at = current_timestamp()
     where epoch = ${checkpoint.epoch}`;
   const insert = /* sql */ `
@@ -160,6 +189,10 @@ export function publishSql(tables: ShareTables, { batch, floors }: LedgerEntry):
       ${quoteText(batch.id)}, current_timestamp())`;
   return [update, insert];
 }
+
+/** Says where the rows of tables are from now on; also a fence, as in `publishSql`. */
+export const placeStatesSql = (tables: ShareTables, states: StatePlaces): string =>
+  `update ${checkpointsOf(tables)} set states = ${quoteText(JSON.stringify(states))} where true`;
 
 /**
  * One transaction that does nothing unless the checkpoint is where this owner left it. Whether it did is

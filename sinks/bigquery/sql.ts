@@ -117,15 +117,54 @@ export const addColumnSql = (table: string, { physical, type }: LakeColumn): str
 export const widenColumnSql = (table: string, physical: string, type: string): string =>
   `alter table ${table} alter column ${quoteName(physical)} set data type ${type}`;
 
-/** Rows that exist read the constant of a column that came later, with its exact text beside it. */
-export function fillMissingSql(names: LakeNames, column: LakeColumn, exact: string | null): string {
-  const sets = [`${quoteName(column.physical)} = ${column.missing ?? 'null'}`];
-  if (exact !== null) {
-    const member = JSON.stringify({ [column.physical]: exact }).slice(1, -1);
-    sets.push(/* sql */ `_cdc_exact = if(_cdc_exact is null, ${quoteText(`{${member}}`)},
-      concat(substr(_cdc_exact, 1, length(_cdc_exact) - 1), ${quoteText(`,${member}}`)}))`);
-  }
+/** A column that came later, and what rows that exist read in it. */
+export interface FilledColumn {
+  readonly column: LakeColumn;
+  /** Exact text of a constant that the column cannot hold. */
+  readonly exact: string | null;
+}
+
+/** `_cdc_exact` with the exact texts of these columns beside those that are there. */
+function filledExactSql(fills: readonly FilledColumn[]): string {
+  const members = fills.flatMap(({ column, exact }) =>
+    exact === null ? [] : [JSON.stringify({ [column.physical]: exact }).slice(1, -1)],
+  );
+  if (members.length === 0) return '_cdc_exact';
+  const added = members.join(',');
+  return /* sql */ `if(_cdc_exact is null, ${quoteText(`{${added}}`)},
+      concat(substr(_cdc_exact, 1, length(_cdc_exact) - 1), ${quoteText(`,${added}}`)}))`;
+}
+
+/** Rows that exist read the constants of columns that came later, with their exact texts beside them. */
+export function fillMissingSql(names: LakeNames, fills: readonly FilledColumn[]): string {
+  const sets = fills.map(
+    ({ column }) => `${quoteName(column.physical)} = ${column.missing ?? 'null'}`,
+  );
+  if (fills.some(({ exact }) => exact !== null)) sets.push(`_cdc_exact = ${filledExactSql(fills)}`);
   return `update ${stateOf(names)} set ${sets.join(', ')} where true`;
+}
+
+export interface StateCopy {
+  readonly from: LakeNames;
+  readonly to: LakeNames;
+  readonly layout: TableLayout;
+  readonly fills: readonly FilledColumn[];
+}
+
+/** The live rows of one table in another one that has no rows yet. */
+export function copyStateSql({ from, to, layout, fills }: StateCopy): string {
+  const targets = [
+    ...layout.columns.map(({ physical }) => quoteName(physical)),
+    ...stateMeta.map(({ name }) => name),
+  ];
+  const constants = new Map(
+    fills.map(({ column }) => [quoteName(column.physical), column.missing ?? 'null']),
+  );
+  const values = targets.map((name) =>
+    name === '_cdc_exact' ? filledExactSql(fills) : (constants.get(name) ?? name),
+  );
+  return /* sql */ `insert into ${stateOf(to)} (${targets.join(', ')})
+    select ${values.join(', ')} from ${stateOf(from)} where not _cdc_deleted`;
 }
 
 /** A staged cell as its column takes it. */

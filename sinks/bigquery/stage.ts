@@ -15,10 +15,17 @@ export interface StagedBatch {
   readonly filled: readonly number[];
 }
 
-/** A row that goes into the changes and, as it is, into the state is staged once: that is most of them. */
-export function stageBatch(layout: VersionLayout, batch: TableBatch): StagedBatch {
+/**
+ * A row that goes into the changes and, as it is, into the state is staged once: that is most of them.
+ * `appended`: those of the batch's changes that the transaction is to append.
+ */
+export function stageBatch(
+  layout: VersionLayout,
+  batch: TableBatch,
+  appended: readonly Change[],
+): StagedBatch {
   const staging = new Staging(layout);
-  for (const change of batch.changes) {
+  for (const change of appended) {
     const row = staging.add(imageOf(change), toChanges);
     Object.assign(row, originOf(change));
     if ('unchanged' in change && change.unchanged.length > 0) {

@@ -149,7 +149,7 @@ export async function benchEncode(): Promise<void> {
         .encode(changes, { batchId, loadedAtUs: 1_700_000_000_000_500n })
         .reduce((sum, row) => sum + row.length, 0),
     'load (NDJSON)': () =>
-      stageBatch(layout, { version: layout.version, changes, fold })
+      stageBatch(layout, { version: layout.version, changes, fold }, changes)
         .rows.map((row) => JSON.stringify(row))
         .join('\n').length,
   };

@@ -244,6 +244,10 @@ async function hidesUnpublished(harness: SinkHarness) {
   ];
   await applyCuts(harness.sink, history, cuts);
   await expectRowsAt(harness, history, 0);
+  for (const { table } of history.cuts[0]?.versions ?? []) {
+    const seqs = (await harness.changes(table)).map(({ seq }) => seq);
+    expect(seqs.filter((seq) => seq > (history.cuts[0]?.cut ?? ''))).toEqual([]);
+  }
   const owner = await harness.reopen();
   const { applied } = await owner.open();
   // A sink may also keep it, hidden; then its checkpoint says so to the next owner.

@@ -2,24 +2,34 @@ import { randomBytes } from 'node:crypto';
 import type { Change, DeadLetter } from '../../schemas/change.ts';
 import { parseLsn } from '../../schemas/lsn.ts';
 import { bigquerySinkSteps, createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
-import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
+import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
+import { type LakeReader, openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import type { LakeChange, SinkHarness } from '../conformance/sink-suite.ts';
 import { post, send } from './local-bigquery/rest.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
 
-/** A BigQuery sink on a dataset of its own. */
-export async function bigqueryHarness(server: TestBigQuery): Promise<SinkHarness> {
-  const { project, endpoint, location } = server;
+export interface BigqueryHarness extends SinkHarness {
+  readonly lake: LakeReader;
+  readonly dataset: string;
+}
+
+/** A BigQuery sink on a dataset of its own. `modeOf` is asked for the mode of each owner. */
+export async function bigqueryHarness(
+  server: TestBigQuery,
+  modeOf: () => BigQueryMode = () => 'batch',
+): Promise<BigqueryHarness> {
+  const { project, endpoint, location, grpcAddress } = server;
   const dataset = `${server.dataset}_${randomBytes(6).toString('hex')}`;
   await post(server, 'datasets', {
     datasetReference: { projectId: project, datasetId: dataset },
     location,
   });
   let doomed: string | null = null;
-  const options = { project, dataset, location, endpoint };
+  const options = { project, dataset, location, endpoint, storageEndpoint: grpcAddress };
   const newSink = () =>
     createBigquerySink({
       ...options,
+      mode: modeOf(),
       onStep: (step) => {
         if (step !== doomed) return;
         doomed = null;
@@ -28,6 +38,8 @@ export async function bigqueryHarness(server: TestBigQuery): Promise<SinkHarness
     });
   const lake = openLakeReader(options);
   return {
+    lake,
+    dataset,
     sink: newSink(),
     reopen: async () => newSink(),
     rows: async (table) => {

@@ -1,18 +1,21 @@
-import type { SinkHarness } from '../conformance/sink-suite.ts';
+import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
 import type { FakeBigQuery } from './bigquery/fake-bigquery.ts';
-import { bigqueryHarness } from './bigquery-harness.ts';
+import { type BigqueryHarness, bigqueryHarness } from './bigquery-harness.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
 
 /** A BigQuery sink on a dataset of its own in the BigQuery of the tests. */
-export function fakeBigqueryHarness(fake: FakeBigQuery): Promise<SinkHarness> {
-  return bigqueryHarness(testServerOf(fake));
+export function fakeBigqueryHarness(
+  fake: FakeBigQuery,
+  modeOf?: () => BigQueryMode,
+): Promise<BigqueryHarness> {
+  return bigqueryHarness(testServerOf(fake), modeOf);
 }
 
 export function testServerOf(fake: FakeBigQuery): TestBigQuery {
   return {
     url: fake.apiEndpoint,
     endpoint: fake.apiEndpoint,
-    grpcAddress: '',
+    grpcAddress: fake.storageEndpoint,
     project: 'test',
     dataset: 'lake',
     location: 'US',

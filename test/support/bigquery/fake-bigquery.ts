@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { Faults, type Fault, Quotas, type QuotaLimits } from './faults.ts';
+import { WriteService } from './grpc/write-service.ts';
 import { Jobs } from './jobs.ts';
 import { answer, type RestRequest, type RestTools } from './routes.ts';
 import { errorBody, ServiceError } from './service-error.ts';
@@ -23,6 +24,8 @@ type Json = Readonly<Record<string, unknown>>;
 export class FakeBigQuery implements AsyncDisposable {
   readonly store: Store;
   readonly faults = new Faults();
+  /** The Storage Write half, with faults of its own. */
+  readonly writes: WriteService;
   /** Called before each statement of a script; a test may hold a transaction open here. */
   onStatement: (sql: string) => Promise<void> = async () => undefined;
   readonly #tools: RestTools;
@@ -31,6 +34,7 @@ export class FakeBigQuery implements AsyncDisposable {
 
   private constructor(store: Store, options: FakeOptions) {
     this.store = store;
+    this.writes = new WriteService(store);
     const quotas = options.quotas === undefined ? undefined : new Quotas(store, options.quotas);
     const jobs = new Jobs(store, {
       faults: this.faults,
@@ -46,6 +50,7 @@ export class FakeBigQuery implements AsyncDisposable {
     const fake = new FakeBigQuery(await Store.open(options.now), options);
     fake.#server.listen(port, '127.0.0.1');
     await once(fake.#server, 'listening');
+    await fake.writes.listen();
     return fake;
   }
 
@@ -53,7 +58,13 @@ export class FakeBigQuery implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** Host and port of the Storage Write interface. */
+  get storageEndpoint(): string {
+    return this.writes.address;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.writes[Symbol.asyncDispose]();
     const closed = once(this.#server, 'close');
     this.#server.close();
     this.#server.closeAllConnections();

@@ -185,6 +185,8 @@ export function readOptions(
     const text = value[0]?.text ?? '';
     if (isWord(name, 'DESCRIPTION')) settings = { ...settings, description: text };
     else if (isWord(name, 'EXPIRATION_TIMESTAMP')) expiration = value;
+    else if (isWord(name, 'MAX_STALENESS') && isWord(value[2], 'MINUTE'))
+      settings = { ...settings, maxStaleness: `0-0 0 0:${value[1]?.text}:0` };
     else if (isWord(name, 'REQUIRE_PARTITION_FILTER'))
       settings = { ...settings, requirePartitionFilter: /^true$/i.test(text) };
     else if (isWord(name, 'LABELS')) {

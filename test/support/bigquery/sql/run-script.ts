@@ -319,6 +319,13 @@ export class ScriptRun implements Names {
   }
 
   async #mutate(ref: TableRef): Promise<void> {
+    // https://cloud.google.com/bigquery/docs/change-data-capture#limitations
+    if (this.store.mutations(ref).sequences.size > 0) {
+      throw new ServiceError(
+        'invalidQuery',
+        `UPDATE, DELETE and MERGE are not supported over table ${ref.tableId}, which has changes by key`,
+      );
+    }
     if (this.transaction !== undefined) return this.transaction.mutate(ref);
     // Outside a transaction a statement waits for those that mutate its table.
     while (this.store.mutations(ref).holder !== undefined) await new Promise(setImmediate);
