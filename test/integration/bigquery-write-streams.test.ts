@@ -155,12 +155,14 @@ const faults: Readonly<Record<string, WriteFault>> = {
 };
 const faultNames = Object.keys(faults);
 
+/** Which appends they strike. A token that is refused twice in a row is no passing fault. */
+const strikes = fc
+  .array(fc.record({ name: fc.constantFrom(...faultNames), skip: fc.nat(6) }), { maxLength: 5 })
+  .filter((all) => all.filter(({ name }) => name === 'the token has expired').length <= 1);
+
 describe('a committed stream', () => {
   it('has every row once and in order, whatever goes wrong between', async () => {
     expect.hasAssertions();
-    const strikes = fc.array(fc.record({ name: fc.constantFrom(...faultNames), skip: fc.nat(6) }), {
-      maxLength: 5,
-    });
     const sizes = fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 5 });
     await fc.assert(
       fc.asyncProperty(sizes, strikes, async (counts, struck) => {
@@ -385,9 +387,6 @@ describe('a row that is refused', () => {
 describe('a default stream', () => {
   it('has every row at least once, whatever goes wrong', async () => {
     expect.hasAssertions();
-    const strikes = fc.array(fc.record({ name: fc.constantFrom(...faultNames), skip: fc.nat(5) }), {
-      maxLength: 3,
-    });
     await fc.assert(
       fc.asyncProperty(strikes, async (struck) => {
         fake.writes.faults.clear();
