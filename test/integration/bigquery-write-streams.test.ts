@@ -51,9 +51,9 @@ afterEach(async () => {
   fake.writes.streams.schemaLagRequests = 0;
 });
 
-async function newTable(primaryKey: readonly string[] = []): Promise<TableRef> {
+async function newTable(primaryKey: readonly string[] = [], name = 't'): Promise<TableRef> {
   tables += 1;
-  const ref = { projectId: 'test', datasetId: 'lake', tableId: `t${tables}` };
+  const ref = { projectId: 'test', datasetId: 'lake', tableId: `${name}${tables}` };
   const fields = readFields([
     { name: 'n', type: 'INT64' },
     { name: 'größe in cm', type: 'STRING' },
@@ -208,6 +208,15 @@ describe('a committed stream', () => {
     await streams.append(request);
     await streams.append(request);
     expect(await stored(ref)).toEqual(range(9));
+  });
+
+  it('may be of a table whose name is not of ASCII', async () => {
+    const ref = await newTable([], 'größen in cm');
+    const stream = await streams.create(ref.tableId);
+    await streams.append({ stream, offset: 0n, descriptor, rows: rowsOf(0, 9) });
+    expect(await streams.finalize(stream)).toBe(9n);
+    await streams.append({ stream: ref.tableId, offset: null, descriptor, rows: rowsOf(9, 10) });
+    expect(await stored(ref)).toEqual(range(10));
   });
 
   it('is corrupt when it ends before the place of the rows, or inside them', async () => {
