@@ -470,6 +470,15 @@ describe('errors', () => {
     await lost.close();
   });
 
+  it('of an endpoint without an address for rows, and of a missing key, come before anything is sent', async () => {
+    const half = openWriteStreams({ ...place, endpoint: fake.apiEndpoint }, limits);
+    await expect(half.create('t')).rejects.toMatchObject({ kind: 'config-invalid' });
+    await half.close();
+    const keyless = openWriteStreams({ ...place, credentialsFile: '/nowhere/key.json' }, limits);
+    await expect(keyless.create('t')).rejects.toThrow('ENOENT');
+    await keyless.close();
+  });
+
   it('of an answer that does not come are found by the clock', async () => {
     const ref = await newTable();
     const hurried = openWriteStreams(
