@@ -50,7 +50,7 @@ export class StorageClient {
   /** A connection for appends to one stream. The header routes it to the dataset's region. */
   async append(stream: string): Promise<AppendCall> {
     const client = await this.#open();
-    const headers = { 'x-goog-request-params': `write_stream=${stream}` };
+    const headers = { 'x-goog-request-params': `write_stream=${encodeURIComponent(stream)}` };
     return client.appendRows({ otherArgs: { headers } });
   }
 
