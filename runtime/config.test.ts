@@ -130,6 +130,8 @@ sinks:
     dataset: app_2
     location: EU
     mode: bigquery-cdc
+    history: false
+    staleness: 15 min
     credentials_file: ./key.json
     kms_key: projects/p/locations/eu/keyRings/r/cryptoKeys/k
     labels: { team: data }
@@ -140,6 +142,7 @@ sinks:
       project: 'shop-1',
       dataset: 'app',
       mode: 'batch',
+      history: true,
       labels: {},
       shares: 1,
       tables: ['*.*'],
@@ -148,6 +151,8 @@ sinks:
     expect(sinks['large']).toMatchObject({
       location: 'EU',
       mode: 'bigquery-cdc',
+      history: false,
+      staleness: 900_000,
       credentials_file: resolve('key.json'),
       labels: { team: 'data' },
       shares: 3,
@@ -240,6 +245,16 @@ logging: { level: dbug }
       'two sinks in one file',
       `${smallest}sinks:\n  a: { type: duckdb, path: x }\n  b: { type: duckdb, path: x }`,
       'tributary.yaml:6:28: sinks.b.path: is the file of sink "a" already',
+    ],
+    [
+      'an emulator without the address of its streams',
+      `${smallest}sinks:\n  a: { type: bigquery, project: p-1-2, dataset: d, mode: stream, endpoint: "http://h:1" }`,
+      'tributary.yaml:5:76: sinks.a.endpoint: mode stream also needs storage_endpoint, like localhost:9060',
+    ],
+    [
+      'models of a lake without changes',
+      `${smallest}sinks: { a: { type: bigquery, project: p-1-2, dataset: d, mode: bigquery-cdc, history: false } }\nmodels: { sink: a }`,
+      'tributary.yaml:5:17: models.sink: "a" keeps no changes, which models are made of; remove history: false',
     ],
     [
       'no url at all',

@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import { bigqueryLake } from '../../models/bigquery-lake.ts';
 import type { BigquerySinkConfig, Config } from '../../runtime/config.ts';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
-import type { LakeOptions } from '../../sinks/bigquery/client.ts';
+import type { WriteOptions } from '../../sinks/bigquery/sink-parts.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import type { SinkPause } from '../../sinks/run-sink.ts';
 import { FolderMembership } from '../../sinks/workers/folder-membership.ts';
@@ -60,10 +60,15 @@ export function bigqueryLakeOf(
 }
 
 /** A sink's settings as its own code takes them. */
-export function lakeOptionsOf(settings: BigquerySinkConfig): LakeOptions {
-  const { project, dataset, location, endpoint, labels } = settings;
-  const { credentials_file: credentialsFile, kms_key: kmsKey } = settings;
-  return { project, dataset, location, endpoint, labels, credentialsFile, kmsKey };
+function lakeOptionsOf(settings: BigquerySinkConfig): WriteOptions {
+  const { project, dataset, location, endpoint, labels, mode, history, staleness } = settings;
+  return {
+    ...{ project, dataset, location, endpoint, labels, mode, history },
+    credentialsFile: settings.credentials_file,
+    storageEndpoint: settings.storage_endpoint,
+    kmsKey: settings.kms_key,
+    maxStalenessMinutes: staleness === undefined ? undefined : Math.ceil(staleness / 60_000),
+  };
 }
 
 /** Workers of a lake that all can reach meet where they all have the log. */

@@ -92,7 +92,13 @@ function hasPasswordForElsewhere(text: string): boolean {
 function modelsChecks(root: Block, problem: MakeProblem): ConfigProblem[] {
   const sink = block(root['models'])['sink'];
   const names = Object.keys(block(root['sinks']));
-  if (typeof sink !== 'string' || names.includes(sink)) return [];
+  if (typeof sink !== 'string') return [];
+  const { mode, history } = block(block(root['sinks'])[sink]);
+  if (mode === 'bigquery-cdc' && history === false) {
+    const message = `"${sink}" keeps no changes, which models are made of; remove history: false`;
+    return [problem(['models', 'sink'], message)];
+  }
+  if (names.includes(sink)) return [];
   const hint =
     suggestion(sink, names) || (names.length > 0 ? `; there are ${names.join(', ')}` : '');
   return [problem(['models', 'sink'], `"${sink}" is not one of the sinks${hint}`)];
@@ -107,6 +113,7 @@ function sinkChecks(root: Block, source: ConfigSource): ConfigProblem[] {
       const message = `sinks.${name}: is not a sink name; use at most 63 of a-z, 0-9, _ and -`;
       problems.push({ ...keyPosition(source, ['sinks', name]), message });
     }
+    problems.push(...bigqueryChecks(block(sinks[name]), { source, name }));
     const home = homeOf(block(sinks[name]));
     const owner = owners.get(home?.id);
     if (home === null) return problems;
@@ -117,6 +124,16 @@ function sinkChecks(root: Block, source: ConfigSource): ConfigProblem[] {
     }
     return problems;
   });
+}
+
+function bigqueryChecks(
+  { type, mode, endpoint, storage_endpoint: storageEndpoint }: Block,
+  { source, name }: { readonly source: ConfigSource; readonly name: string },
+): ConfigProblem[] {
+  const isStreamed = type === 'bigquery' && (mode === 'stream' || mode === 'bigquery-cdc');
+  if (!isStreamed || endpoint === undefined || storageEndpoint !== undefined) return [];
+  const message = `sinks.${name}.endpoint: mode ${mode} also needs storage_endpoint, like localhost:9060`;
+  return [{ ...positionOf(source, ['sinks', name, 'endpoint']), message }];
 }
 
 /** What only one sink can have: its file, or its dataset. */

@@ -3,6 +3,8 @@ import {
   choice,
   constant,
   count,
+  flag,
+  optionalDuration,
   optionalPath,
   optionalText,
   path,
@@ -89,6 +91,17 @@ export const bigquerySinkSchema = z.strictObject({
       'batch: load jobs and one transaction a cut; stream: changes by Storage Write as they come, state as batch; bigquery-cdc: state by native upserts.',
     example: 'stream',
     default: 'batch',
+  }),
+  history: flag({
+    description: 'Mode bigquery-cdc: also keep every change in T__changes, which the models need.',
+    default: true,
+  }),
+  staleness: optionalDuration({
+    description:
+      'Mode bigquery-cdc: rows may be read as old as this, which costs less; without it every reader merges what is new.',
+    example: '15 min',
+    min: '1 min',
+    max: '1 d',
   }),
   credentials_file: optionalPath({
     description:

@@ -12,11 +12,11 @@ export interface WriteOptions extends LakeOptions {
   /** `batch` when left out. */
   readonly mode?: BigQueryMode;
   /** Host and port of the Storage Write interface; the service's own when left out. */
-  readonly storageEndpoint?: string;
+  readonly storageEndpoint?: string | undefined;
   /** False: mode `bigquery-cdc` writes no `T__changes`. */
   readonly history?: boolean;
   /** Mode `bigquery-cdc`: readers may see rows that are as old, which costs less. */
-  readonly maxStalenessMinutes?: number;
+  readonly maxStalenessMinutes?: number | undefined;
 }
 
 /** What an owner works with, from `open` to `close`. */

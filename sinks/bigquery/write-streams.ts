@@ -69,7 +69,7 @@ const writeLimits: WriteLimits = {
 
 export interface WriteStreamsOptions extends LakeOptions {
   /** Host and port; required where there is an `endpoint`, and reached without TLS and credentials there. */
-  readonly storageEndpoint?: string;
+  readonly storageEndpoint?: string | undefined;
 }
 
 /** Connects at the first use. */

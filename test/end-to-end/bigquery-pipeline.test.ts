@@ -41,39 +41,46 @@ async function changesOnce({ warehouse, dataset }: BigqueryInstallation, table: 
   return Number(row?.[0]);
 }
 
-test('PostgreSQL to BigQuery, exactly once, with kill -9 of the sink, verified while writing goes on', async () => {
-  await using installation = await createBigqueryInstallation(testServerOf(fake), postgres, {
-    database: 'warehouse_shop',
-    sql,
-    settings: 'shares: 2, labels: { team: data }',
-  });
-  const { shop } = installation;
-  const enough = new AbortController();
-  const load = runPgbench(shop.url, { scale: 1, accounts, signal: enough.signal });
-  await shop.running(async (running) => {
-    await running.waitFor(/every table is read/);
-    const changes = () => changesOnce(installation, 'pgbench_history').catch(() => 0);
-    await vi.waitUntil(async () => (await changes()) > 20, patience);
-    const pid = pidOf(shop, 'sink warehouse');
-    process.kill(pid!, 'SIGKILL');
-    await vi.waitUntil(() => ![null, pid].includes(pidOf(shop, 'sink warehouse')), patience);
-    const before = await changes();
-    await vi.waitUntil(async () => (await changes()) > before, patience);
-    const verified = await verifyWarehouse(installation);
-    expect(verified).toHaveLength(4);
-    // The sink has its shares back: verify was only a guest.
-    const after = await changes();
-    await vi.waitUntil(async () => (await changes()) > after, patience);
-    enough.abort();
-    expect(await load).toBeGreaterThan(0);
-    const status = await shop.command(['status', '--json']);
-    expect(JSON.parse(status.stdout)).toMatchObject({
-      sinks: { warehouse: { epoch: expect.any(Number) as number } },
-      workers: { warehouse: [{ state: 'loading', shares: [0, 1] }] },
+test.each([
+  ['warehouse_batch', 'shares: 2, labels: { team: data }', [0, 1]],
+  ['warehouse_stream', 'mode: stream', [0]],
+  ['warehouse_cdc', 'mode: bigquery-cdc', [0]],
+])(
+  '%s (%s): exactly once, with kill -9 of the sink, verified while writing goes on',
+  async (database, settings, shares) => {
+    await using installation = await createBigqueryInstallation(testServerOf(fake), postgres, {
+      database,
+      sql,
+      settings,
     });
-    expect(await verifyWarehouse(installation)).toHaveLength(4);
-  });
-  for (const table of ['accounts', 'branches', 'history', 'tellers']) {
-    expect(await changesOnce(installation, `pgbench_${table}`)).toBeGreaterThan(0);
-  }
-});
+    const { shop } = installation;
+    const enough = new AbortController();
+    const load = runPgbench(shop.url, { scale: 1, accounts, signal: enough.signal });
+    await shop.running(async (running) => {
+      await running.waitFor(/every table is read/);
+      const changes = () => changesOnce(installation, 'pgbench_history').catch(() => 0);
+      await vi.waitUntil(async () => (await changes()) > 20, patience);
+      const pid = pidOf(shop, 'sink warehouse');
+      process.kill(pid!, 'SIGKILL');
+      await vi.waitUntil(() => ![null, pid].includes(pidOf(shop, 'sink warehouse')), patience);
+      const before = await changes();
+      await vi.waitUntil(async () => (await changes()) > before, patience);
+      const verified = await verifyWarehouse(installation);
+      expect(verified).toHaveLength(4);
+      // The sink has its shares back: verify was only a guest.
+      const after = await changes();
+      await vi.waitUntil(async () => (await changes()) > after, patience);
+      enough.abort();
+      expect(await load).toBeGreaterThan(0);
+      const status = await shop.command(['status', '--json']);
+      expect(JSON.parse(status.stdout)).toMatchObject({
+        sinks: { warehouse: { epoch: expect.any(Number) as number } },
+        workers: { warehouse: [{ state: 'loading', shares }] },
+      });
+      expect(await verifyWarehouse(installation)).toHaveLength(4);
+    });
+    for (const table of ['accounts', 'branches', 'history', 'tellers']) {
+      expect(await changesOnce(installation, `pgbench_${table}`)).toBeGreaterThan(0);
+    }
+  },
+);
