@@ -9,6 +9,7 @@ const catalog = (columns: readonly string[], asked: string[] = []) =>
     ...place,
     query: async (sql) => {
       asked.push(sql);
+      if (sql.includes('min(applied)')) return [['0001/A']];
       if (!sql.includes('INFORMATION_SCHEMA.COLUMNS')) return [];
       return columns.map((line) => /^(\S+)\.(\S+) (.*)$/.exec(line)!.slice(1));
     },
@@ -44,6 +45,25 @@ test("a column is of the family that BigQuery has for it, the lake's own among t
   ]);
   expect(tables[0]?.meta).toEqual({ _cdc_seq: 'text', _cdc_unchanged: 'array' });
   expect(watermarks).toEqual({ schema: 'lake', columns: { committed_at: 'timestamptz' } });
+});
+
+test('models are of the position that all shares have applied', async () => {
+  const asked: string[] = [];
+  const lake = catalog(
+    [
+      ...changes('t'),
+      '_tributary_watermarks.cut STRING',
+      '_tributary_checkpoints.applied STRING',
+      '_tributary_checkpoints_1.applied STRING',
+    ],
+    asked,
+  );
+  const { tables, watermarks } = await lake.read(['public.t']);
+  expect(asked.find((sql) => sql.includes('min(applied)'))).toBe(
+    'select min(applied) from (select applied from `shop`.`lake`.`_tributary_checkpoints`' +
+      ' union all select applied from `shop`.`lake`.`_tributary_checkpoints_1`)',
+  );
+  expect([tables[0]?.cut, watermarks?.cut]).toEqual(['0001/A', '0001/A']);
 });
 
 test('a dataset that no sink has opened has nothing, and is asked for nothing more', async () => {

@@ -104,16 +104,35 @@ async function readLake(
     const at = source.indexOf('.');
     return [{ schema: source.slice(0, at), name: source.slice(at + 1), stored, columns }];
   });
+  const cut = await readCut(query, home, [...held.keys()]);
   const notes: LakeNotes = {
     exacts: await readExacts(query, home, changes),
     history: held.has('_tributary_schema_history') ? await readHistory(query, home) : [],
+    ...cut,
   };
   const watermarks = columnsOf('_tributary_watermarks');
   return {
     tables: changes.map((table) => lakeTable(table, notes)),
     watermarks:
-      watermarks.length === 0 ? null : { schema: dataset, columns: familiesOf(watermarks) },
+      watermarks.length === 0 ? null : { schema: dataset, columns: familiesOf(watermarks), ...cut },
   };
+}
+
+/**
+ * The lake goes on while models are built, its shares each at their own pace, and streamed changes are
+ * there before they are published: models are of the position that all shares have applied.
+ */
+async function readCut(
+  query: Query,
+  home: string,
+  held: readonly string[],
+): Promise<{ readonly cut?: string }> {
+  const checkpoints = held.filter((table) => /^_tributary_checkpoints(_\d+)?$/.test(table));
+  if (checkpoints.length === 0) return {};
+  const selects = checkpoints.map((table) => `select applied from ${home}.${quoted(table)}`);
+  const rows = await query(`select min(applied) from (${selects.join(' union all ')})`);
+  const [[cut = ''] = []] = rows;
+  return { cut };
 }
 
 async function readExacts(

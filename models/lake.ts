@@ -24,6 +24,8 @@ export interface LakeWatermarks {
   /** The schema that it is in. */
   readonly schema: string;
   readonly columns: Readonly<Record<string, ColumnFamily>>;
+  /** Cuts above it are not those of the whole lake; left out where none are. */
+  readonly cut?: string;
 }
 
 /** Rows of the tables that models were built into, by "schema.table". */
@@ -50,6 +52,8 @@ export interface LakeNotes {
   readonly history: readonly SchemaNote[];
   /** The columns of each table of which some row has an exact text, by `tableKey`. */
   readonly exacts: ReadonlyMap<string, ReadonlySet<string>>;
+  /** The position that every table is complete up to, where some show more. */
+  readonly cut?: string;
 }
 
 /** Names as the lake tells them apart: without regard to case. */
@@ -98,6 +102,7 @@ export function lakeTable(changes: ChangesTable, notes: LakeNotes): LakeTable {
     floors: history.flatMap(({ floor, notedAt }) =>
       floor === null ? [] : [{ seq: floor, notedAt }],
     ),
+    ...(notes.cut === undefined ? {} : { cut: notes.cut }),
   };
 }
 

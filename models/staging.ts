@@ -31,7 +31,7 @@ export function generateStaging({ mapping, tables, watermarks }: StagingInput): 
   const shared = sharedModels({
     mapping: full,
     tables: plan.tables,
-    watermarks: watermarks?.columns ?? null,
+    watermarks,
   });
   const files = [
     ...plan.tables.flatMap((table) => tableFiles(table, full)),

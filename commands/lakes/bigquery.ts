@@ -63,7 +63,13 @@ export function bigqueryLakeOf(
 function lakeOptionsOf(settings: BigquerySinkConfig): WriteOptions {
   const { project, dataset, location, endpoint, labels, mode, history, staleness } = settings;
   return {
-    ...{ project, dataset, location, endpoint, labels, mode, history },
+    project,
+    dataset,
+    location,
+    endpoint,
+    labels,
+    mode,
+    history,
     credentialsFile: settings.credentials_file,
     storageEndpoint: settings.storage_endpoint,
     kmsKey: settings.kms_key,

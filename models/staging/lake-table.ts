@@ -13,6 +13,8 @@ export interface LakeTable {
   readonly meta: Readonly<Record<string, ColumnFamily>>;
   /** Where the table was created again or got another key, oldest first: what is below lives no more. */
   readonly floors: readonly LakeFloor[];
+  /** What is above is not for readers yet; left out where the lake shows nothing of that. */
+  readonly cut?: string;
 }
 
 export interface LakeColumn {

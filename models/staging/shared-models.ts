@@ -1,5 +1,5 @@
+import type { LakeWatermarks } from '../lake.ts';
 import type { Mapping } from '../mapping.ts';
-import type { ColumnFamily } from './column-family.ts';
 import { lookupTargets } from './lookups.ts';
 import {
   eventColumns,
@@ -25,8 +25,8 @@ export interface SharedModel {
 export interface SharedModelInput {
   readonly mapping: Mapping;
   readonly tables: readonly TablePlan[];
-  /** Columns of the lake's watermark table; null when it has none. */
-  readonly watermarks: Readonly<Record<string, ColumnFamily>> | null;
+  /** The lake's watermark table; null when it has none. */
+  readonly watermarks: LakeWatermarks | null;
 }
 
 /** The models that the project's own models read: one of each, whatever tables there are. */
@@ -161,7 +161,8 @@ function references(tables: readonly TablePlan[]): readonly TemplateValue[] {
 }
 
 /** The lake says what its columns are called; those looked for are the cut and its commit time. */
-function watermarks(columns: SharedModelInput['watermarks']): SharedModel {
+function watermarks(lake: SharedModelInput['watermarks']): SharedModel {
+  const columns = lake?.columns;
   const names = Object.keys(columns ?? {});
   const find = (pattern: RegExp) => names.find((name) => pattern.test(name)) ?? null;
   const committed = find(/committed_at/);
@@ -170,6 +171,7 @@ function watermarks(columns: SharedModelInput['watermarks']): SharedModel {
     committed_name: committed,
     committed_family: committed === null ? null : (columns?.[committed] ?? null),
     publish: find(/publish/),
+    ...(lake?.cut === undefined ? {} : { until: lake.cut }),
   };
   return shared('watermarks', {
     description: 'One row per published cut of the lake.',

@@ -21,6 +21,7 @@ export function baseModel(plan: TablePlan): GeneratedFile {
       meta: { ...lake.meta },
       floors: lake.floors.map(({ seq, notedAt }) => ({ seq, noted_at: notedAt })),
       initial_at: momentOf(plan, initial) ?? momentOf(plan, mapped.createdAt),
+      ...(lake.cut === undefined ? {} : { cut: lake.cut }),
     },
   );
   return { path: `${folder}/${plan.baseModel}.sql`, text };

@@ -7,8 +7,9 @@
     key: names · columns: {name, family, large, listed, places, is_exact} · meta: family of each `_cdc_` column
     floors: {seq, noted_at}, below which every row ended because the table or its key was made anew
     initial_at: {name, family, as} of the moment that first rows of a snapshot are assumed to be known from
+    cut: changes above this position are not published yet
 #}
-{% macro base_cdc(relation, key, columns, meta, floors, initial_at) %}
+{% macro base_cdc(relation, key, columns, meta, floors, initial_at, cut=none) %}
 {{ config(materialized='table') }}
 {%- set large = columns | selectattr('large') | list -%}
 {%- set moves = key | length > 0 and large | length > 0 -%}
@@ -33,6 +34,9 @@ changes as (
         {{ moment_from('_cdc_captured_at', meta._cdc_captured_at) }} as _cdc_captured_at,
         _cdc_unchanged
     from {{ relation }}
+    {%- if cut is not none %}
+    where _cdc_seq <= {{ text_literal(cut) }}
+    {%- endif %}
 
 ),
 

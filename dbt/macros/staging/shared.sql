@@ -119,5 +119,6 @@ select
         {{ moment_from(quoted(entry.committed_name), entry.committed_family) }} as committed_at
 from {{ source('lake_tributary', '_tributary_watermarks') }}
 {% if entry.publish is not none %}where {{ quoted(entry.publish) }}{% endif %}
+{% if entry.until is defined %}where {{ quoted(entry.cut) }} <= {{ text_literal(entry.until) }}{% endif %}
 {%- endfor %}
 {% endmacro %}
