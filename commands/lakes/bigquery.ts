@@ -24,7 +24,7 @@ export function bigqueryLakeOf(
   const options = lakeOptionsOf(settings);
   const { shares: shareCount } = settings;
   const openMembership = () => membershipOf(name, config);
-  const newSink = (share: number) => createBigquerySink({ ...options, share, shareCount });
+  const newSink = (share: number) => createBigquerySink({ ...options, share, shares: shareCount });
   return {
     shareCount,
     openMembership,

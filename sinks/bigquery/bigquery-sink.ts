@@ -7,25 +7,32 @@ import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layo
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
 import { shareOf } from '../shares.ts';
 import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
-import { applyTable } from './apply-table.ts';
+import { applyTable, stageLifetimeMs } from './apply-table.ts';
 import { LakeConnection } from './client.ts';
 import type { RowsOrigin } from './encode-row.ts';
 import { evolveTable } from './evolve-table.ts';
+import { InFlight, loadsInFlightMax } from './in-flight.ts';
+import { type LoadPace, loadPace, type PaceReport, type PaceSettings } from './load-pace.ts';
 import { bigqueryEngine } from './schema.ts';
+import { refuseLongScript, refuseManyTables } from './script-limits.ts';
 import {
+  deadLetterFields,
   deadLettersSql,
   guardedScript,
   ledgerSql,
   placeStatesSql,
   publishSql,
   readLayouts,
+  readLoadsToday,
   recordLayoutSql,
   refuseOtherEpoch,
   type ShareTables,
+  stagedLetters,
   takeCheckpoint,
 } from './shared-tables.ts';
 import { type SinkParts, takeParts, type WriteOptions } from './sink-parts.ts';
-import { applyFloorSql, viewSql } from './sql.ts';
+import { applyFloorSql } from './sql.ts';
+import { Views } from './views.ts';
 
 /** Where a test may let the sink die: `onStep` throws. */
 export const bigquerySinkSteps = [
@@ -38,11 +45,13 @@ export const bigquerySinkSteps = [
 ] as const;
 export type BigquerySinkStep = (typeof bigquerySinkSteps)[number];
 
-export interface BigquerySinkOptions extends WriteOptions {
+export interface BigquerySinkOptions extends WriteOptions, PaceSettings {
   /** Number of the share that this sink loads; 0 where there is one. */
   readonly share?: number;
-  /** Shares of the lake; 1 unless told. */
-  readonly shareCount?: number;
+  /** Number of shares: 1 if left out. Of a lake it is always the same. */
+  readonly shares?: number;
+  /** Told after each published batch. */
+  readonly onPace?: (report: PaceReport) => void;
   readonly onStep?: (step: BigquerySinkStep) => void;
 }
 
@@ -62,6 +71,8 @@ class BigquerySink implements Sink {
   readonly #engine: LakeEngine;
   readonly #tables: ShareTables;
   #parts: SinkParts | null = null;
+  readonly #pace: LoadPace;
+  readonly #shown: Views;
   #epoch = 0;
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
@@ -73,6 +84,9 @@ class BigquerySink implements Sink {
   /** What the next published batch brings with it: statements in order, staging tables, changed views. */
   #pending: string[] = [];
   #stages: string[] = [];
+  /** Topics whose tables the pending statements change, and the number of cuts that they are of. */
+  readonly #changed = new Set<string>();
+  #cutCount = 0;
   readonly #views = new Map<string, TableLayout>();
   /** What ended this owner's work: every later call fails with it. */
   #end: unknown = new PipelineError('sink-failed', 'the BigQuery sink is not open');
@@ -81,7 +95,11 @@ class BigquerySink implements Sink {
     this.#options = options;
     this.#lake = new LakeConnection(options);
     this.#engine = bigqueryEngine(options.dataset);
-    this.#tables = { dataset: options.dataset, share: options.share ?? 0 };
+    this.#shown = new Views(this.#lake, (layout) => this.#open.states.names(layout));
+    const { dataset, share = 0, shares = 1 } = options;
+    assert(share < shares, 'shares are numbered from 0');
+    this.#tables = { dataset, share, shares };
+    this.#pace = loadPace(options, shares, () => this.#lake.usage);
   }
 
   async open(): Promise<Checkpoint> {
@@ -97,16 +115,16 @@ class BigquerySink implements Sink {
       onWritten: () => this.#step('written'),
     });
     this.#histories = new Map();
-    const { share = 0, shareCount = 1 } = this.#options;
+    const { share, shares } = this.#tables;
     for (const layout of await readLayouts(this.#lake, this.#tables)) {
-      if (shareOf(tableName(layout), shareCount) === share) {
+      if (shareOf(tableName(layout), shares) === share) {
         this.#historyOf(layout.topic).add(layout);
       }
     }
     // An owner that died between a commit and its views left them behind the tables.
-    for (const { newest } of this.#histories.values()) {
-      if (newest !== undefined) await this.#swapView(newest);
-    }
+    const layouts = [...this.#histories.values()].flatMap(({ newest }) => newest ?? []);
+    await this.#shown.mend(layouts);
+    this.#pace.start(await readLoadsToday(this.#lake, this.#tables));
     this.#end = undefined;
     this.#epoch = checkpoint.epoch;
     this.#owner = owner;
@@ -137,6 +155,7 @@ class BigquerySink implements Sink {
         canMove: this.#canMove(layout),
       });
       this.#pending.push(...statements, recordLayoutSql(this.#tables, layout, notes));
+      if (statements.length > 0) this.#changed.add(version.topic);
       this.#views.set(version.topic, layout);
       history.add(layout);
       // With nothing pending the change of shape stands by itself.
@@ -169,23 +188,33 @@ class BigquerySink implements Sink {
         await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
       }
       await this.#applyFloors(batch.cut.cut);
-      if (batch.deadLetters.length > 0) {
-        this.#pending.push(deadLettersSql(this.#tables, batch.deadLetters, batch.id));
-      }
-      const loadedAtUs = BigInt(Date.now()) * 1000n;
-      const origin = { batchId: batch.id, loadedAtUs };
-      for (const table of batch.tables) await this.#loadTable(table, origin);
+      for (const { version } of batch.tables) this.#changed.add(version.topic);
+      this.#cutCount += 1;
+      const { shares } = this.#tables;
+      refuseManyTables(this.#changed.size, { known: this.#histories.size, shares });
+      if (batch.deadLetters.length > 0) await this.#stageLetters(batch);
+      await this.#loadTables(batch);
       this.#step('staged');
       const durationMs = performance.now() - startedAt;
       const { places } = this.#open.states;
-      const entry = { batch, floors: this.#floors, states: places, durationMs };
+      const pace = this.#pace.takeForLedger();
+      const entry = { batch, floors: this.#floors, states: places, durationMs, pace };
       this.#pending.push(ledgerSql(this.#tables, entry));
+      // Said with the batch that makes it too long, not after hours at the end of its transaction.
+      refuseLongScript(Buffer.byteLength(this.#script()), this.#cutCount);
       if (!batch.cut.publish) return;
       this.#pending.push(...publishSql(this.#tables, entry));
       this.#step('before-commit');
       await this.#commit(batch);
+      const report = this.#pace.noteBatch();
+      this.#options.onPace?.(report);
       this.#step('after-commit');
     });
+  }
+
+  /** A batch that is not published is one of several of a transaction: the next one need not wait. */
+  pauseMs(): number {
+    return this.#pending.length > 0 ? 0 : this.#pace.spacing.ms;
   }
 
   /** Nothing is locked. */
@@ -201,7 +230,30 @@ class BigquerySink implements Sink {
     this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
   }
 
-  async #loadTable(table: TableBatch, origin: RowsOrigin): Promise<void> {
+  async #stageLetters({ deadLetters, id }: SinkBatch): Promise<void> {
+    const table = this.#stageName(id, 'dead letters');
+    this.#stages.push(table);
+    const fields = deadLetterFields;
+    await this.#lake.createTable({ name: table, fields, lifetimeMs: stageLifetimeMs });
+    const rows = stagedLetters(deadLetters);
+    await this.#lake.load({ jobId: `tributary_load_${table}`, table, fields, rows });
+    this.#pending.push(deadLettersSql(this.#tables, table, id));
+  }
+
+  /** The tables are loaded side by side; their statements keep their order. */
+  async #loadTables(batch: SinkBatch): Promise<void> {
+    const origin = { batchId: batch.id, loadedAtUs: BigInt(Date.now()) * 1000n };
+    const inFlight = new InFlight(loadsInFlightMax);
+    const loads = batch.tables.map((table) => inFlight.run(() => this.#loadTable(table, origin)));
+    // All have ended before one's failure is told: nothing of this owner is then at work.
+    for (const loaded of await Promise.allSettled(loads)) {
+      if (loaded.status === 'rejected') throw loaded.reason;
+      this.#pending.push(...loaded.value);
+    }
+  }
+
+  /** Gives the statements that the next transaction takes for the table. */
+  async #loadTable(table: TableBatch, origin: RowsOrigin): Promise<readonly string[]> {
     const { version, fold } = table;
     const { topic } = version;
     const { changes, states } = this.#open;
@@ -211,10 +263,11 @@ class BigquerySink implements Sink {
     if (fold.floor !== null) this.#floors[topic] = fold.floor;
     if (states.isKeyed(topic)) {
       await this.#writeKeyed(table);
-      return;
+      return [];
     }
     const stage = this.#stageName(origin.batchId, topic);
-    const statements = await applyTable({
+    this.#stages.push(stage);
+    return await applyTable({
       lake: this.#lake,
       layout,
       batch: table,
@@ -223,8 +276,6 @@ class BigquerySink implements Sink {
       floor: this.#floors[topic] ?? null,
       stage,
     });
-    this.#stages.push(stage);
-    this.#pending.push(...statements);
   }
 
   async #writeKeyed({ version, fold }: TableBatch): Promise<void> {
@@ -265,6 +316,7 @@ class BigquerySink implements Sink {
       if (floor <= (this.#floors[topic] ?? positionZero)) continue;
       if (states.isKeyed(topic)) await this.#replaceState(newest);
       else this.#pending.push(applyFloorSql(states.names(newest), floor));
+      this.#changed.add(topic);
       this.#floors[topic] = floor;
     }
   }
@@ -276,7 +328,7 @@ class BigquerySink implements Sink {
     }
     await this.#lake.run(this.#script());
     await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
-    await this.#swapViews();
+    await this.#shown.swap(this.#views.values());
     this.#forgetPending();
     await states.dropReplaced();
   }
@@ -285,10 +337,6 @@ class BigquerySink implements Sink {
   #script(): string {
     const from = { epoch: this.#epoch, applied: this.#published };
     return guardedScript(this.#tables, from, this.#pending);
-  }
-
-  async #swapViews(): Promise<void> {
-    for (const layout of this.#views.values()) await this.#swapView(layout);
   }
 
   /** One transaction. What became of it, the checkpoint says: also when its reply was lost. */
@@ -302,16 +350,12 @@ class BigquerySink implements Sink {
       throw failure ?? new PipelineError('sink-corrupt', 'the lake did not take a batch');
     }
     this.#published = batch.checkpoint.applied;
-    await this.#swapViews();
+    await this.#shown.swap(this.#views.values());
     const stages = this.#stages;
     this.#forgetPending();
     await this.#open.states.dropReplaced();
     // They expire by themselves if this fails.
     await Promise.allSettled(stages.map((stage) => this.#lake.dropTable(stage)));
-  }
-
-  async #swapView(layout: TableLayout): Promise<void> {
-    await this.#lake.run(viewSql(this.#open.states.names(layout), layout));
   }
 
   /** On any failure back to the checkpoint: this owner's work has ended, a new one goes on from there. */
@@ -328,6 +372,8 @@ class BigquerySink implements Sink {
   #forgetPending(): void {
     this.#pending = [];
     this.#stages = [];
+    this.#changed.clear();
+    this.#cutCount = 0;
     this.#views.clear();
   }
 

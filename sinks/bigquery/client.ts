@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BigQuery, type BigQueryOptions } from '@google-cloud/bigquery';
 import { PassThroughClient } from 'google-auth-library';
 import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
+import { backoffDelayMs } from '../../runtime/retry.ts';
 import { type ErrorProto, errorOfProto, reasonOf, translateBigqueryError } from './errors.ts';
+import { noUsage, type Usage } from './load-pace.ts';
+import { MetadataPace } from './metadata-pace.ts';
 import type { TableField } from './sql.ts';
 
 export interface LakeOptions {
@@ -44,7 +48,13 @@ export interface LoadJob {
   readonly rows: readonly object[];
 }
 
+interface JobStatistics {
+  readonly totalBytesProcessed?: string;
+  readonly query?: { readonly totalBytesBilled?: string };
+}
+
 interface Job {
+  readonly statistics?: JobStatistics;
   readonly jobReference?: { readonly jobId?: string; readonly location?: string };
   readonly status?: { readonly state?: string; readonly errorResult?: ErrorProto };
 }
@@ -64,13 +74,20 @@ interface Request {
 
 const waitMsMax = 10_000;
 const rowsPerPage = 20_000;
-/** A job that failed keeps its id: the next attempt has the next one. */
+/** A job that failed keeps its id: the next attempt has the next one, after a pause. */
 const attemptsMax = 5;
+const loadRetries = { firstDelayMs: 200, longestDelayMs: 10_000 };
+/** Between two looks at a job: at first short, as most are, then longer. */
+const pollMsMin = 50;
+const pollMsMax = 2_000;
+const pollGrowth = 1.5;
 
 /** A dataset and the client that reaches it. Errors come out translated; no value is ever rounded by the client. */
 export class LakeConnection {
   readonly #options: LakeOptions;
   readonly #client: BigQuery;
+  readonly #pace = new MetadataPace();
+  #usage = noUsage;
 
   constructor(options: LakeOptions) {
     this.#options = options;
@@ -92,9 +109,20 @@ export class LakeConnection {
     return this.#options.dataset;
   }
 
+  /** What its jobs have used so far. */
+  get usage(): Usage {
+    return this.#usage;
+  }
+
   /** Runs a statement or script to its end; throws what it failed with. */
   async run(sql: string): Promise<void> {
     await this.#finished(await this.#start(sql));
+  }
+
+  /** Runs a DDL statement on a table that exists when the quota of such changes allows it. */
+  async alter(table: string, sql: string): Promise<void> {
+    await this.#pace.wait(table);
+    await this.run(sql);
   }
 
   /** All rows of a small result. */
@@ -167,6 +195,19 @@ export class LakeConnection {
     await this.#request({ method: 'DELETE', uri }).catch(unless('notFound'));
   }
 
+  /** SQL of a view as it was made; null if there is none. */
+  async viewQuery(name: string): Promise<string | null> {
+    const uri = `/datasets/${this.dataset}/tables/${encodeURIComponent(name)}`;
+    const found = this.#request<{ view?: { query?: string } }>({ method: 'GET', uri });
+    return await found.then(
+      ({ view }) => view?.query ?? null,
+      (error: unknown) => {
+        if (reasonOf(error) === 'notFound') return null;
+        throw error;
+      },
+    );
+  }
+
   /** Adds rows to a table that exists, all or none. Sent again with the same id it runs no second time. */
   async load(job: LoadJob): Promise<void> {
     for (let attempt = 0; ; attempt += 1) {
@@ -175,11 +216,13 @@ export class LakeConnection {
       if (error === undefined) return;
       // Found under that id, but failed: the id is used up.
       if (attempt + 1 >= attemptsMax || error.policy.retry === 'never') throw error;
+      await sleep(backoffDelayMs(attempt, loadRetries));
     }
   }
 
   /** Gives the error that the job itself ended with; throws when there is no such job. */
   async #loadOnce(job: LoadJob): Promise<{ readonly error?: PipelineError }> {
+    this.#usage = { ...this.#usage, loads: this.#usage.loads + 1 };
     const started = await this.#upload(job).catch((error: unknown) =>
       this.#jobBehind(job.jobId, error),
     );
@@ -249,6 +292,7 @@ export class LakeConnection {
     const { jobId, location } = started.jobReference ?? {};
     assert(jobId, 'a job has an id');
     let job = started;
+    let pollMs = pollMsMin;
     while (job.status?.state !== 'DONE') {
       const place = location === undefined ? {} : { location };
       const isQuery = jobId.startsWith('tributary_') && !jobId.startsWith('tributary_load_');
@@ -257,11 +301,23 @@ export class LakeConnection {
         await this.#request<Rows>({ method: 'GET', uri: `/queries/${jobId}`, qs });
       }
       job = await this.#request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
-      if (!isQuery && job.status?.state !== 'DONE')
-        await new Promise((done) => setTimeout(done, 50));
+      if (isQuery || job.status?.state === 'DONE') continue;
+      await sleep(pollMs);
+      pollMs = Math.min(pollMsMax, pollMs * pollGrowth);
     }
+    this.#count(job.statistics);
     const { errorResult } = job.status;
     if (errorResult !== undefined) throw errorOfProto(errorResult, this.#options);
+  }
+
+  #count({ query, totalBytesProcessed = '0' }: JobStatistics = {}): void {
+    if (query === undefined) return;
+    const { bytesBilled, bytesProcessed, loads } = this.#usage;
+    this.#usage = {
+      loads,
+      bytesProcessed: bytesProcessed + Number(totalBytesProcessed),
+      bytesBilled: bytesBilled + Number(query.totalBytesBilled ?? 0),
+    };
   }
 
   #reference(table: string) {

@@ -3,7 +3,7 @@ import type { Evolution } from '../lake/plan-evolution.ts';
 import type { LakeConnection } from './client.ts';
 import { createChanges } from './create-table.ts';
 import {
-  addColumnSql,
+  addColumnsSql,
   changesOf,
   type FilledColumn,
   fillMissingSql,
@@ -37,13 +37,15 @@ export async function evolveTable(change: TableEvolution): Promise<readonly stri
     return [];
   }
   const names = states.names(layout);
-  const alters = [changesOf(names), stateOf(names)].flatMap((table) =>
-    steps.flatMap((step) => {
-      if (step.kind === 'add') return [addColumnSql(table, step.column)];
-      return step.kind === 'widen' ? [widenColumnSql(table, step.physical, step.type)] : [];
-    }),
-  );
-  for (const alter of alters) await lake.run(alter);
+  const added = steps.flatMap((step) => (step.kind === 'add' ? [step.column] : []));
+  const widened = steps.flatMap((step) => (step.kind === 'widen' ? [step] : []));
+  for (const table of [changesOf(names), stateOf(names)]) {
+    // One statement for all columns: a table may be changed five times in ten seconds.
+    if (added.length > 0) await lake.alter(table, addColumnsSql(table, added));
+    for (const { physical, type } of widened) {
+      await lake.alter(table, widenColumnSql(table, physical, type));
+    }
+  }
   const fills = filledColumns(evolution);
   if (canMove && states.mustMove(before, layout, fills)) {
     await states.move(layout, fills);

@@ -5,7 +5,13 @@ import { type LiveColumn, tableKey, type TableLayout } from '../lake/layout.ts';
 import type { Checkpoint } from '../sink.ts';
 import { LakeConnection, type LakeOptions, type TextRow } from './client.ts';
 import { datasetNames } from './layout.ts';
-import { isPublishedSql, readCheckpoint, readLayouts } from './shared-tables.ts';
+import {
+  isPublishedSql,
+  readCheckpoint,
+  readLakeCheckpoint,
+  readLayouts,
+  sharePartOf,
+} from './shared-tables.ts';
 import { changesOf, quoteName, stateOf } from './sql.ts';
 import { placedNames } from './state-place.ts';
 import { imageList, readImage } from './stored-image.ts';
@@ -17,7 +23,7 @@ type Table = Pick<TableSchema, 'schema' | 'name'>;
 export interface LakeReader {
   /** All rows of a small result. */
   rows(sql: string): Promise<readonly TextRow[]>;
-  /** Null in a lake that no sink has opened yet. */
+  /** As far as every share is; null in a lake that no sink has opened yet. */
   checkpoint(): Promise<Checkpoint | null>;
   /** The live rows of a table in any order, exactly as the sink was given them, after the `own` columns. */
   readRows(
@@ -35,13 +41,13 @@ export interface LakeReader {
 
 export function openLakeReader(options: LakeOptions): LakeReader {
   const lake = new LakeConnection(options);
-  const tables = { dataset: options.dataset, share: 0 };
   const names = (table: Table) => datasetNames(options.dataset, table);
   return {
     rows: (sql) => lake.rows(sql),
-    checkpoint: async () => (await readCheckpoint(lake, tables))?.checkpoint ?? null,
+    checkpoint: () => readLakeCheckpoint(lake),
     async *readRows(table, columns, own) {
-      const states = (await readCheckpoint(lake, tables))?.states ?? {};
+      const part = await sharePartOf(lake, table);
+      const states = (await readCheckpoint(lake, part))?.states ?? {};
       const from = (layout: TableLayout) =>
         stateOf(placedNames(names(layout), states[layout.topic]));
       yield* readImages(lake, { table, columns, own, from, where: 'not _cdc_deleted' });
@@ -52,7 +58,7 @@ export function openLakeReader(options: LakeOptions): LakeReader {
         columns,
         own,
         from: () => changesOf(names(table)),
-        where: isPublishedSql(tables),
+        where: isPublishedSql(await sharePartOf(lake, table)),
       });
     },
   };
@@ -70,7 +76,7 @@ async function* readImages(
   lake: LakeConnection,
   target: ReadTarget,
 ): AsyncGenerator<ReadRow, void, undefined> {
-  const layouts = await readLayouts(lake, { dataset: lake.dataset, share: 0 });
+  const layouts = await readLayouts(lake, lake);
   const layout = layouts.findLast((one) => tableKey(one) === tableKey(target.table));
   if (layout === undefined) return;
   const { columns, own } = target;
