@@ -1,3 +1,4 @@
+import { PipelineError } from '../../runtime/errors.ts';
 import type { Change } from '../../schemas/change.ts';
 import type { PositionText } from '../../schemas/position.ts';
 import type { VersionLayout } from '../lake/layout.ts';
@@ -5,7 +6,7 @@ import type { LakeConnection } from './client.ts';
 import { type RowsOrigin, RowEncoder } from './encode-row.ts';
 import { EncoderCache } from './encoder-cache.ts';
 import { reasonOf } from './errors.ts';
-import type { ShareTables } from './shared-tables.ts';
+import { refuseOtherEpoch, type ShareTables } from './shared-tables.ts';
 import { changesOf } from './sql.ts';
 import { createStreamsTable, forgetStreams, readStreams, registerStream } from './streams-table.ts';
 import type { WriteStreams } from './write-streams.ts';
@@ -39,6 +40,8 @@ export class ChangeAppender {
   /** topic → newest position before this owner's first change. */
   readonly #newest = new Map<string, PositionText | null>();
   readonly #streams = new Map<string, OpenStream>();
+  /** Tables are loaded side by side; the table of their streams is made once. */
+  #table: Promise<void> | null = null;
   readonly #encoders = new EncoderCache((layout) => new RowEncoder(layout));
 
   private constructor(owner: StreamOwner, way: ChangeWay, wasStreamed: boolean) {
@@ -87,9 +90,29 @@ export class ChangeAppender {
     changes: readonly Change[],
     origin: RowsOrigin,
   ): Promise<void> {
+    const stream = await this.#streamOf(layout);
+    try {
+      await this.#appendTo(stream, layout, { changes, origin });
+    } catch (error) {
+      if (!isOver(error)) throw error;
+      // Another owner ended it, or the service did after days without a row.
+      const { lake, tables, epoch } = this.#owner;
+      await refuseOtherEpoch(lake, tables, epoch);
+      this.#streams.delete(layout.version.topic);
+      const newest = await newestChange(lake, layout);
+      const rest = newest === null ? changes : changes.filter(({ seq }) => seq > newest);
+      await this.#appendTo(await this.#streamOf(layout), layout, { changes: rest, origin });
+    }
+  }
+
+  async #appendTo(
+    stream: OpenStream,
+    layout: VersionLayout,
+    { changes, origin }: { readonly changes: readonly Change[]; readonly origin: RowsOrigin },
+  ): Promise<void> {
+    if (changes.length === 0) return;
     const encoder = this.#encoders.of(layout);
     const rows = encoder.encode(changes, origin);
-    const stream = await this.#streamOf(layout);
     await this.#owner.writes.append({
       stream: stream.name,
       offset: stream.rows,
@@ -104,13 +127,20 @@ export class ChangeAppender {
     const known = this.#streams.get(topic);
     if (known !== undefined) return known;
     const { lake, tables, writes, epoch } = this.#owner;
-    await createStreamsTable(lake, tables);
+    this.#table ??= createStreamsTable(lake, tables);
+    await this.#table;
     const name = await writes.create(layout.names.changes);
     await registerStream(lake, tables, { topic, stream: name, epoch });
     const stream: OpenStream = { name, rows: 0n };
     this.#streams.set(topic, stream);
     return stream;
   }
+}
+
+/** Nothing can be appended to the stream any more. */
+function isOver(error: unknown): boolean {
+  const isEnded = error instanceof PipelineError && error.kind === 'sink-fenced';
+  return isEnded || reasonOf(error) === 'notFound';
 }
 
 /** False in a lake that was never streamed into. */
