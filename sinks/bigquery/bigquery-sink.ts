@@ -5,10 +5,11 @@ import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
 import { TableHistory, type TableLayout } from '../lake/layout.ts';
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
-import type { Checkpoint, Sink, SinkBatch } from '../sink.ts';
+import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
 import { applyTable } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';
 import { evolveTable } from './evolve-table.ts';
+import { InFlight, loadsInFlightMax } from './in-flight.ts';
 import { bigqueryEngine } from './schema.ts';
 import {
   deadLettersSql,
@@ -22,7 +23,7 @@ import {
   type ShareTables,
   takeCheckpoint,
 } from './shared-tables.ts';
-import { applyFloorSql, viewSql } from './sql.ts';
+import { applyFloorSql, viewQuery, viewSql } from './sql.ts';
 
 /** Where a test may let the sink die: `onStep` throws. */
 export const bigquerySinkSteps = ['begun', 'staged', 'before-commit', 'after-commit'] as const;
@@ -74,9 +75,8 @@ class BigquerySink implements Sink {
       this.#historyOf(layout.topic).add(layout);
     }
     // An owner that died between a commit and its views left them behind the tables.
-    for (const { newest } of this.#histories.values()) {
-      if (newest !== undefined) await this.#swapView(newest);
-    }
+    const layouts = [...this.#histories.values()].flatMap(({ newest }) => newest ?? []);
+    await this.#eachLayout(layouts, (layout) => this.#mendView(layout));
     this.#end = undefined;
     this.#epoch = checkpoint.epoch;
     this.#owner = owner;
@@ -140,15 +140,18 @@ class BigquerySink implements Sink {
     this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
   }
 
+  /** The tables are loaded side by side; their statements keep their order. */
   async #stageTables(batch: SinkBatch): Promise<void> {
     const loadedAtUs = BigInt(Date.now()) * 1000n;
-    for (const table of batch.tables) {
+    const inFlight = new InFlight(loadsInFlightMax);
+    const load = async (table: TableBatch) => {
       const { version, fold } = table;
       const layout = this.#historyOf(version.topic).of(version);
       assert(layout, `${tableName(version.table)} was evolved before its first batch`);
       if (fold.floor !== null) this.#floors[version.topic] = fold.floor;
       const stage = this.#stageName(batch.id, version.topic);
-      const statements = await applyTable({
+      this.#stages.push(stage);
+      return await applyTable({
         lake: this.#lake,
         layout,
         batch: table,
@@ -157,8 +160,12 @@ class BigquerySink implements Sink {
         floor: this.#floors[version.topic] ?? null,
         stage,
       });
-      this.#stages.push(stage);
-      this.#pending.push(...statements);
+    };
+    const loads = batch.tables.map((table) => inFlight.run(() => load(table)));
+    // All have ended before one's failure is told: nothing of this owner is then at work.
+    for (const loaded of await Promise.allSettled(loads)) {
+      if (loaded.status === 'rejected') throw loaded.reason;
+      this.#pending.push(...loaded.value);
     }
   }
 
@@ -204,7 +211,15 @@ class BigquerySink implements Sink {
   }
 
   async #swapViews(): Promise<void> {
-    for (const layout of this.#views.values()) await this.#swapView(layout);
+    await this.#eachLayout([...this.#views.values()], (layout) => this.#swapView(layout));
+  }
+
+  async #eachLayout(
+    layouts: readonly TableLayout[],
+    work: (layout: TableLayout) => Promise<void>,
+  ): Promise<void> {
+    const requests = new InFlight(loadsInFlightMax);
+    await Promise.all(layouts.map((layout) => requests.run(() => work(layout))));
   }
 
   /** One transaction. What became of it, the checkpoint says: also when its reply was lost. */
@@ -226,7 +241,15 @@ class BigquerySink implements Sink {
   }
 
   async #swapView(layout: TableLayout): Promise<void> {
-    await this.#lake.run(viewSql(this.#engine.namesOf(layout), layout));
+    const names = this.#engine.namesOf(layout);
+    await this.#lake.run(viewSql(names, viewQuery(names, layout)));
+  }
+
+  /** Swaps a view that is not what it should be. */
+  async #mendView(layout: TableLayout): Promise<void> {
+    const names = this.#engine.namesOf(layout);
+    const stored = await this.#lake.viewQuery(names.view);
+    if (stored?.trim() !== viewQuery(names, layout)) await this.#swapView(layout);
   }
 
   /** On any failure back to the checkpoint: this owner's work has ended, a new one goes on from there. */

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BigQuery, type BigQueryOptions } from '@google-cloud/bigquery';
 import { PassThroughClient } from 'google-auth-library';
 import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
+import { backoffDelayMs } from '../../runtime/retry.ts';
 import { type ErrorProto, errorOfProto, reasonOf, translateBigqueryError } from './errors.ts';
+import { MetadataPace } from './metadata-pace.ts';
 import type { TableField } from './sql.ts';
 
 export interface LakeOptions {
@@ -62,13 +65,19 @@ interface Request {
 
 const waitMsMax = 10_000;
 const rowsPerPage = 20_000;
-/** A job that failed keeps its id: the next attempt has the next one. */
+/** A job that failed keeps its id: the next attempt has the next one, after a pause. */
 const attemptsMax = 5;
+const loadRetries = { firstDelayMs: 200, longestDelayMs: 10_000 };
+/** Between two looks at a job: at first short, as most are, then longer. */
+const pollMsMin = 50;
+const pollMsMax = 2_000;
+const pollGrowth = 1.5;
 
 /** A dataset and the client that reaches it. Errors come out translated; no value is ever rounded by the client. */
 export class LakeConnection {
   readonly #options: LakeOptions;
   readonly #client: BigQuery;
+  readonly #pace = new MetadataPace();
 
   constructor(options: LakeOptions) {
     this.#options = options;
@@ -93,6 +102,12 @@ export class LakeConnection {
   /** Runs a statement or script to its end; throws what it failed with. */
   async run(sql: string): Promise<void> {
     await this.#finished(await this.#start(sql));
+  }
+
+  /** Runs a DDL statement on a table that exists when the quota of such changes allows it. */
+  async alter(table: string, sql: string): Promise<void> {
+    await this.#pace.wait(table);
+    await this.run(sql);
   }
 
   /** All rows of a small result. */
@@ -162,6 +177,19 @@ export class LakeConnection {
     await this.#request({ method: 'DELETE', uri }).catch(unless('notFound'));
   }
 
+  /** SQL of a view as it was made; null if there is none. */
+  async viewQuery(name: string): Promise<string | null> {
+    const uri = `/datasets/${this.dataset}/tables/${encodeURIComponent(name)}`;
+    const found = this.#request<{ view?: { query?: string } }>({ method: 'GET', uri });
+    return await found.then(
+      ({ view }) => view?.query ?? null,
+      (error: unknown) => {
+        if (reasonOf(error) === 'notFound') return null;
+        throw error;
+      },
+    );
+  }
+
   /** Adds rows to a table that exists, all or none. Sent again with the same id it runs no second time. */
   async load(job: LoadJob): Promise<void> {
     for (let attempt = 0; ; attempt += 1) {
@@ -170,6 +198,7 @@ export class LakeConnection {
       if (error === undefined) return;
       // Found under that id, but failed: the id is used up.
       if (attempt + 1 >= attemptsMax || error.policy.retry === 'never') throw error;
+      await sleep(backoffDelayMs(attempt, loadRetries));
     }
   }
 
@@ -244,6 +273,7 @@ export class LakeConnection {
     const { jobId, location } = started.jobReference ?? {};
     assert(jobId, 'a job has an id');
     let job = started;
+    let pollMs = pollMsMin;
     while (job.status?.state !== 'DONE') {
       const place = location === undefined ? {} : { location };
       const isQuery = jobId.startsWith('tributary_') && !jobId.startsWith('tributary_load_');
@@ -252,8 +282,9 @@ export class LakeConnection {
         await this.#request<Rows>({ method: 'GET', uri: `/queries/${jobId}`, qs });
       }
       job = await this.#request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
-      if (!isQuery && job.status?.state !== 'DONE')
-        await new Promise((done) => setTimeout(done, 50));
+      if (isQuery || job.status?.state === 'DONE') continue;
+      await sleep(pollMs);
+      pollMs = Math.min(pollMsMax, pollMs * pollGrowth);
     }
     const { errorResult } = job.status;
     if (errorResult !== undefined) throw errorOfProto(errorResult, this.#options);

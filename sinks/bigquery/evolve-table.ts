@@ -2,7 +2,7 @@ import type { LakeEngine } from '../lake/plan-evolution.ts';
 import type { Evolution } from '../lake/plan-evolution.ts';
 import type { LakeConnection } from './client.ts';
 import {
-  addColumnSql,
+  addColumnsSql,
   changesFields,
   changesOf,
   fillMissingSql,
@@ -51,13 +51,15 @@ export async function evolveTable(
     });
     return [];
   }
-  const alters = [changesOf(names), stateOf(names)].flatMap((table) =>
-    steps.flatMap((step) => {
-      if (step.kind === 'add') return [addColumnSql(table, step.column)];
-      return step.kind === 'widen' ? [widenColumnSql(table, step.physical, step.type)] : [];
-    }),
-  );
-  for (const alter of alters) await lake.run(alter);
+  const added = steps.flatMap((step) => (step.kind === 'add' ? [step.column] : []));
+  const widened = steps.flatMap((step) => (step.kind === 'widen' ? [step] : []));
+  for (const table of [changesOf(names), stateOf(names)]) {
+    // One statement for all columns: a table may be changed five times in ten seconds.
+    if (added.length > 0) await lake.alter(table, addColumnsSql(table, added));
+    for (const { physical, type } of widened) {
+      await lake.alter(table, widenColumnSql(table, physical, type));
+    }
+  }
   return steps.flatMap((step) =>
     step.kind === 'add' && (step.column.missing !== null || step.exact !== null)
       ? [fillMissingSql(names, step.column, step.exact)]

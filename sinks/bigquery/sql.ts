@@ -102,17 +102,24 @@ export const changesOf = ({ schema, changes }: LakeNames): string => relation(sc
 export const stateOf = ({ schema, state }: LakeNames): string => relation(schema, state);
 
 /** View `T`: the live rows, with the source's names in the source's order. */
-export function viewSql(names: LakeNames, layout: TableLayout): string {
+export function viewQuery(names: LakeNames, layout: TableLayout): string {
   const columns = layout.live.map(
     ({ name, physical }) => `${quoteName(physical)} as ${quoteName(name)}, `,
   );
-  return /* sql */ `create or replace view ${relation(names.schema, names.view)} as
-    select ${columns.join('')}_cdc_seq, _cdc_committed_at
+  return /* sql */ `select ${columns.join('')}_cdc_seq, _cdc_committed_at
     from ${stateOf(names)} where not _cdc_deleted`;
 }
 
-export const addColumnSql = (table: string, { physical, type }: LakeColumn): string =>
-  `alter table ${table} add column if not exists ${quoteName(physical)} ${type}`;
+export const viewSql = (names: LakeNames, query: string): string =>
+  `create or replace view ${relation(names.schema, names.view)} as ${query}`;
+
+/** One statement, so one change of the table's metadata, however many columns. */
+export function addColumnsSql(table: string, columns: readonly LakeColumn[]): string {
+  const adds = columns.map(
+    ({ physical, type }) => `add column if not exists ${quoteName(physical)} ${type}`,
+  );
+  return `alter table ${table} ${adds.join(', ')}`;
+}
 
 export const widenColumnSql = (table: string, physical: string, type: string): string =>
   `alter table ${table} alter column ${quoteName(physical)} set data type ${type}`;
@@ -222,7 +229,7 @@ function stateRowsSql(layout: VersionLayout, merge: StateMerge): string {
     `s._to & ${toDeleted} = ${toDeleted} as _cdc_deleted`,
     's._committed as _cdc_committed_at',
     `${version.valueSchemaId} as _cdc_schema_id`,
-    `${merge.filled.length === 0 ? 's._exact' : mergedExactSql(layout)} as _cdc_exact`,
+    `${merge.filled.length === 0 ? 's._exact' : mergedExactSql(layout, merge.filled)} as _cdc_exact`,
   ];
   const base: Sides = {
     left: 'b',
@@ -239,15 +246,21 @@ function stateRowsSql(layout: VersionLayout, merge: StateMerge): string {
     from ${merge.stage} as s ${join} where ${rowsForState(merge)}`;
 }
 
-/** Own exact texts, and those of the columns that are taken from the stored row. */
-function mergedExactSql({ columns }: VersionLayout): string {
-  const members = columns.map(({ physical }) => {
-    const [own, stored] = ['s._exact', 'b._cdc_exact'].map((json) => memberOf(json, physical));
-    const value = `if(${quoteText(physical)} in unnest(s._fill), ${stored}, ${own})`;
+/**
+ * Own exact texts, and those of the columns that are taken from the stored row: a filled column has no
+ * text of its own. Only columns that some row fills are named, so wide tables make no long statement.
+ */
+function mergedExactSql({ columns }: VersionLayout, filled: readonly number[]): string {
+  const own = `nullif(substr(s._exact, 2, length(s._exact) - 2), '')`;
+  const members = columns.flatMap(({ physical }, index) => {
+    if (!filled.includes(index)) return [];
+    const stored = memberOf('b._cdc_exact', physical);
     const name = quoteText(`${JSON.stringify(physical)}:`);
-    return `if(${value} is null, null, concat(${name}, to_json_string(${value})))`;
+    return [
+      `if(${quoteText(physical)} in unnest(s._fill) and ${stored} is not null, concat(${name}, to_json_string(${stored})), null)`,
+    ];
   });
-  return `nullif(concat('{', array_to_string([${members.join(', ')}], ','), '}'), '{}')`;
+  return `nullif(concat('{', array_to_string([${[own, ...members].join(', ')}], ','), '}'), '{}')`;
 }
 
 const stateTargets = ({ columns, later }: VersionLayout): readonly string[] => [
