@@ -40,3 +40,38 @@ it('an HTTP status, a lost connection and a token are translated; a defect of ou
   expect(reasonOf(of({}, 'invalid_grant: token expired'))).toBe('unauthorized');
   expect(of({}, 'x is not a function')).not.toBeInstanceOf(PipelineError);
 });
+
+it.for([
+  ['quotaExceeded', 'Quota exceeded', 'sink-failed', ['spacing.least', 'batch.rows']],
+  ['rateLimitExceeded', 'Exceeded rate limits', 'sink-failed', ['spacing.least']],
+  ['notFound', 'Not found: Dataset p:d', 'sink-refused', ['project', 'dataset', 'location']],
+  ['accessDenied', 'Access Denied: Table p:d.t', 'sink-denied', ['project', 'credentials_file']],
+  ['authError', 'Invalid Credentials', 'sink-denied', ['credentials_file']],
+  [
+    'invalid',
+    'Provided Schema does not match Table p:d.t',
+    'sink-refused',
+    ['location', 'kms_key'],
+  ],
+  ['invalidQuery', 'Unrecognized name: x', 'sink-refused', ['dataset']],
+  ['billingNotEnabled', 'Billing has not been enabled', 'sink-denied', ['project']],
+  ['billingTierLimitExceeded', 'Query exceeded limit', 'sink-denied', ['budget']],
+  ['resourcesExceeded', 'Resources exceeded', 'sink-failed', ['batch.rows', 'batch.size']],
+  ['notFound', 'Dataset p:d was not found in location EU', 'sink-refused', ['location']],
+  [
+    'invalid',
+    'Cannot read and write in different locations: source: EU',
+    'sink-refused',
+    ['location'],
+  ],
+] as const)('the hint of %s (%s) names settings to change', ([reason, message, kind, names]) => {
+  const error = errorOfProto({ reason, message }, place);
+  expect(error.kind).toBe(kind);
+  for (const name of names) expect(error.hint).toContain(`sinks.<name>.${name}`);
+});
+
+it('a dataset that is not in a location is told apart from a table that is not there', () => {
+  const message = 'Not found: Dataset p:d was not found in location EU';
+  const error = errorOfProto({ reason: 'notFound', message }, place);
+  expect(error.message).toContain('in that location');
+});

@@ -36,7 +36,7 @@ export function translateBigqueryError(error: unknown, place: LakePlace): unknow
 export function errorOfProto(proto: ErrorProto, place: LakePlace): PipelineError {
   const { reason = 'unknown', message = '' } = proto;
   const home = `${place.project}.${place.dataset}`;
-  const rule = isConflict(proto) ? conflict : rules[reason];
+  const rule = isConflict(proto) ? conflict : isElsewhere(proto) ? elsewhere : rules[reason];
   const said = rule?.isQuoted === true ? `: ${firstLine(message)}` : '';
   return new PipelineError(
     rule?.kind ?? 'sink-failed',
@@ -55,6 +55,13 @@ export function errorOfProto(proto: ErrorProto, place: LakePlace): PipelineError
  */
 const isConflict = ({ reason, message = '' }: ErrorProto): boolean =>
   reason === 'invalidQuery' && /due to concurrent update/i.test(message);
+
+/**
+ * A dataset of another location is "not found in location ..." or "cannot read and write in different
+ * locations: source: ...".
+ */
+const isElsewhere = ({ message = '' }: ErrorProto): boolean =>
+  /was not found in location|different locations/i.test(message);
 
 const firstLine = (text: string): string => text.split('\n', 1)[0] ?? '';
 
@@ -107,38 +114,60 @@ const conflict = later(
   'loading goes on by itself; nothing else should write to the tables of the lake',
 );
 
+const settings = (...names: readonly string[]): string =>
+  names.map((name) => `sinks.<name>.${name}`).join(', ');
+const waitsByItself = 'loading goes on by itself';
+const credentials = `check ${settings('credentials_file')}, or run \`gcloud auth application-default login\``;
+const atQuota = `${waitsByItself}; raise ${settings('spacing.least')} or ${settings('batch.rows')}, so that there are fewer batches`;
+
+const elsewhere: Rule = {
+  kind: 'sink-refused',
+  what: 'has not found the dataset in that location',
+  hint: `set ${settings('location')} to the location of the dataset; else check ${settings('project', 'dataset')}`,
+  isQuoted: true,
+};
+
 const rules: Readonly<Record<string, Rule>> = {
-  accessDenied: denied('denied access', 'grant the permissions that `tributary check` names'),
-  unauthorized: denied(
-    'does not accept the credentials',
-    'check credentials_file, or `gcloud auth application-default login`',
+  accessDenied: denied(
+    'denied access',
+    `grant the permissions that \`tributary check\` names on ${settings('project', 'dataset')}, or check ${settings('credentials_file')}`,
   ),
-  authError: denied('does not accept the credentials', 'check credentials_file'),
-  billingNotEnabled: denied('has no billing', 'enable billing for the project'),
-  billingTierLimitExceeded: denied('has a billing limit', 'raise the limit of the project'),
+  unauthorized: denied('does not accept the credentials', credentials),
+  authError: denied('does not accept the credentials', credentials),
+  billingNotEnabled: denied(
+    'has no billing',
+    `enable billing for the project of ${settings('project')}: without it BigQuery runs no statement that changes rows`,
+  ),
+  billingTierLimitExceeded: denied(
+    'has a billing limit',
+    `raise the limit of the project, or lower ${settings('budget')}, so that tables are merged less often`,
+  ),
   notFound: {
     kind: 'sink-refused',
     what: 'has not found something',
-    hint: 'check project, dataset and location: a dataset is only found in its own location',
+    hint: `check ${settings('project', 'dataset', 'location')}: a dataset is found only in its own location`,
     isQuoted: true,
   },
   invalid: {
     kind: 'sink-refused',
     what: 'refused what it was given',
-    hint: 'report this message, with the type of the column that it is about',
+    hint: `check ${settings('location', 'kms_key', 'labels')}; if they are right, report this message with the type of the column that it is about`,
   },
   invalidQuery: {
     kind: 'sink-refused',
     what: 'refused a statement',
-    hint: 'somebody may have changed a table of the lake; else report this',
+    hint: `somebody may have changed a table of ${settings('dataset')} by hand: load into a new dataset; else report this`,
   },
-  quotaExceeded: later('is at a quota', 'loading goes on by itself; raise batch.spacing_min'),
-  rateLimitExceeded: later('is asked too often', 'loading goes on by itself'),
-  jobRateLimitExceeded: later('is asked too often', 'loading goes on by itself'),
-  backendError: later('is not well', 'loading goes on by itself'),
-  internalError: later('is not well', 'loading goes on by itself'),
-  jobBackendError: later('is not well', 'loading goes on by itself'),
-  jobInternalError: later('is not well', 'loading goes on by itself'),
-  unreachable: later('cannot be reached', 'check the network and `endpoint`'),
-  resourcesExceeded: later('ran out of resources', 'lower batch.rows or batch.size'),
+  quotaExceeded: later('is at a quota', atQuota),
+  rateLimitExceeded: later('is asked too often', atQuota),
+  jobRateLimitExceeded: later('is asked too often', atQuota),
+  backendError: later('is not well', waitsByItself),
+  internalError: later('is not well', waitsByItself),
+  jobBackendError: later('is not well', waitsByItself),
+  jobInternalError: later('is not well', waitsByItself),
+  unreachable: later('cannot be reached', `check the network and ${settings('endpoint')}`),
+  resourcesExceeded: later(
+    'ran out of resources',
+    `lower ${settings('batch.rows')} or ${settings('batch.size')}`,
+  ),
 };
