@@ -27,7 +27,7 @@ export interface TableApplication {
 }
 
 /** An owner that dies leaves its staging tables; they go by themselves. */
-const stageLifetimeMs = 24 * 3_600_000;
+export const stageLifetimeMs = 24 * 3_600_000;
 
 /** Loads a table's part of a batch; gives the statements that append its changes and merge its state. */
 export async function applyTable(application: TableApplication): Promise<readonly string[]> {

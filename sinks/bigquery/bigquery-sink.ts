@@ -6,12 +6,14 @@ import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
 import { TableHistory, type TableLayout } from '../lake/layout.ts';
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
 import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
-import { applyTable } from './apply-table.ts';
+import { applyTable, stageLifetimeMs } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';
 import { evolveTable } from './evolve-table.ts';
 import { InFlight, loadsInFlightMax } from './in-flight.ts';
 import { bigqueryEngine } from './schema.ts';
+import { refuseLongScript, refuseManyTables } from './script-limits.ts';
 import {
+  deadLetterFields,
   deadLettersSql,
   fencedError,
   guardedScript,
@@ -21,6 +23,7 @@ import {
   readLayouts,
   recordLayoutSql,
   type ShareTables,
+  stagedLetters,
   takeCheckpoint,
 } from './shared-tables.ts';
 import { applyFloorSql, viewQuery, viewSql } from './sql.ts';
@@ -32,6 +35,8 @@ export type BigquerySinkStep = (typeof bigquerySinkSteps)[number];
 export interface BigquerySinkOptions extends LakeOptions {
   /** Number of the share that this sink loads; 0 where there is one. */
   readonly share?: number;
+  /** Number of shares: 1 if left out. Of a lake it is always the same. */
+  readonly shares?: number;
   readonly onStep?: (step: BigquerySinkStep) => void;
 }
 
@@ -56,6 +61,9 @@ class BigquerySink implements Sink {
   /** What the next published batch brings with it: statements in order, staging tables, changed views. */
   #pending: string[] = [];
   #stages: string[] = [];
+  /** Topics whose tables the pending statements change, and the number of cuts that they are of. */
+  readonly #changed = new Set<string>();
+  #cutCount = 0;
   readonly #views = new Map<string, TableLayout>();
   /** What ended this owner's work: every later call fails with it. */
   #end: unknown = new PipelineError('sink-failed', 'the BigQuery sink is not open');
@@ -64,7 +72,9 @@ class BigquerySink implements Sink {
     this.#options = options;
     this.#lake = new LakeConnection(options);
     this.#engine = bigqueryEngine(options.dataset);
-    this.#tables = { dataset: options.dataset, share: options.share ?? 0 };
+    const { dataset, share = 0, shares = 1 } = options;
+    assert(share < shares, 'shares are numbered from 0');
+    this.#tables = { dataset, share, shares };
   }
 
   async open(): Promise<Checkpoint> {
@@ -100,6 +110,7 @@ class BigquerySink implements Sink {
       const statements = await evolveTable(this.#lake, this.#engine, evolution);
       const { layout, notes } = evolution;
       this.#pending.push(...statements, recordLayoutSql(this.#tables, layout, notes));
+      if (statements.length > 0) this.#changed.add(version.topic);
       this.#views.set(version.topic, layout);
       history.add(layout);
       // With nothing pending the change of shape stands by itself.
@@ -113,14 +124,18 @@ class BigquerySink implements Sink {
     await this.#orAbandon(async () => {
       this.#step('begun');
       this.#applyFloors(batch.cut.cut);
-      if (batch.deadLetters.length > 0) {
-        this.#pending.push(deadLettersSql(this.#tables, batch.deadLetters, batch.id));
-      }
+      for (const { version } of batch.tables) this.#changed.add(version.topic);
+      this.#cutCount += 1;
+      const { shares } = this.#tables;
+      refuseManyTables(this.#changed.size, { known: this.#histories.size, shares });
+      if (batch.deadLetters.length > 0) await this.#stageLetters(batch);
       await this.#stageTables(batch);
       this.#step('staged');
       const durationMs = performance.now() - startedAt;
       const entry = { batch, floors: this.#floors, durationMs };
       this.#pending.push(ledgerSql(this.#tables, entry));
+      // Said with the batch that makes it too long, not after hours at the end of its transaction.
+      refuseLongScript(Buffer.byteLength(this.#script()), this.#cutCount);
       if (!batch.cut.publish) return;
       this.#pending.push(...publishSql(this.#tables, entry));
       this.#step('before-commit');
@@ -138,6 +153,16 @@ class BigquerySink implements Sink {
   async close(): Promise<void> {
     this.#forgetPending();
     this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
+  }
+
+  async #stageLetters({ deadLetters, id }: SinkBatch): Promise<void> {
+    const table = this.#stageName(id, 'dead letters');
+    this.#stages.push(table);
+    const fields = deadLetterFields;
+    await this.#lake.createTable({ name: table, fields, lifetimeMs: stageLifetimeMs });
+    const rows = stagedLetters(deadLetters);
+    await this.#lake.load({ jobId: `tributary_load_${table}`, table, fields, rows });
+    this.#pending.push(deadLettersSql(this.#tables, table, id));
   }
 
   /** The tables are loaded side by side; their statements keep their order. */
@@ -184,6 +209,7 @@ class BigquerySink implements Sink {
       if (floor === null || newest === undefined || floor > cut) continue;
       if (floor <= (this.#floors[topic] ?? positionZero)) continue;
       this.#pending.push(applyFloorSql(this.#engine.namesOf(newest), floor));
+      this.#changed.add(topic);
       this.#floors[topic] = floor;
     }
   }
@@ -266,6 +292,8 @@ class BigquerySink implements Sink {
   #forgetPending(): void {
     this.#pending = [];
     this.#stages = [];
+    this.#changed.clear();
+    this.#cutCount = 0;
     this.#views.clear();
   }
 

@@ -8,7 +8,7 @@ import { parseExact } from './apply-table.ts';
 import { LakeConnection, type LakeOptions, type TextRow } from './client.ts';
 import { decodeValue } from './decode.ts';
 import { datasetNames } from './layout.ts';
-import { readCheckpoint, readLayouts } from './shared-tables.ts';
+import { readLakeCheckpoint, readLayouts } from './shared-tables.ts';
 import { changesOf, quoteName, stateOf } from './sql.ts';
 
 type ReadRow = readonly [own: TextRow, image: RowImage];
@@ -18,7 +18,7 @@ type Table = Pick<TableSchema, 'schema' | 'name'>;
 export interface LakeReader {
   /** All rows of a small result. */
   rows(sql: string): Promise<readonly TextRow[]>;
-  /** Null in a lake that no sink has opened yet. */
+  /** As far as every share is; null in a lake that no sink has opened yet. */
   checkpoint(): Promise<Checkpoint | null>;
   /** The live rows of a table in any order, exactly as the sink was given them, after the `own` columns. */
   readRows(
@@ -36,11 +36,10 @@ export interface LakeReader {
 
 export function openLakeReader(options: LakeOptions): LakeReader {
   const lake = new LakeConnection(options);
-  const tables = { dataset: options.dataset, share: 0 };
   const names = (table: Table) => datasetNames(options.dataset, table);
   return {
     rows: (sql) => lake.rows(sql),
-    checkpoint: async () => (await readCheckpoint(lake, tables))?.checkpoint ?? null,
+    checkpoint: () => readLakeCheckpoint(lake),
     async *readRows(table, columns, own) {
       const from = stateOf(names(table));
       yield* readImages(lake, { table, columns, own, from, where: 'not _cdc_deleted' });
@@ -69,7 +68,7 @@ async function* readImages(
   lake: LakeConnection,
   target: ReadTarget,
 ): AsyncGenerator<ReadRow, void, undefined> {
-  const layouts = await readLayouts(lake, { dataset: lake.dataset, share: 0 });
+  const layouts = await readLayouts(lake, lake);
   const layout = layouts.findLast((one) => tableKey(one) === tableKey(target.table));
   if (layout === undefined) return;
   const { columns, own } = target;

@@ -3,15 +3,18 @@ import { PipelineError } from '../../runtime/errors.ts';
 import type { DeadLetter } from '../../schemas/change.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import type { TableLayout } from '../lake/layout.ts';
+import { firstCheckpoint, mergeOffsets } from '../checkpoint.ts';
 import type { Checkpoint, SinkBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
-import { quoteText, relation } from './sql.ts';
+import { quoteText, relation, type TableField } from './sql.ts';
 
 /** Which tables a share has for itself: two transactions that change one table cannot both commit. */
 export interface ShareTables {
   readonly dataset: string;
   /** 0 for the only one. */
   readonly share: number;
+  /** Number of shares that the lake is divided into. */
+  readonly shares: number;
 }
 
 const named = ({ dataset, share }: ShareTables, name: string): string =>
@@ -20,7 +23,10 @@ const checkpointsOf = (tables: ShareTables) => named(tables, '_tributary_checkpo
 const commitsOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_commits');
 const watermarksOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_watermarks');
 const lettersOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_dead_letters');
-const historyOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_schema_history');
+const sharesOf = ({ dataset }: Pick<ShareTables, 'dataset'>) =>
+  relation(dataset, '_tributary_shares');
+const historyOf = ({ dataset }: Pick<ShareTables, 'dataset'>) =>
+  relation(dataset, '_tributary_schema_history');
 
 /**
  * The checkpoint's one row comes with its table: two owners that start at once cannot make two. The
@@ -28,6 +34,7 @@ const historyOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_sc
  */
 function createSql(tables: ShareTables): string {
   return /* sql */ `
+    create table if not exists ${sharesOf(tables)} as select ${tables.shares} as share_count;
     create table if not exists ${checkpointsOf(tables)} as
       select 0 as epoch, '' as owner, ${quoteText(positionZero)} as applied, '0/0' as applied_lsn,
         0 as watermark_offset, '{}' as offsets, '{}' as floors, '' as batch_id,
@@ -46,12 +53,8 @@ function createSql(tables: ShareTables): string {
       from_seq string, notes array<string>, layout string, recorded_at timestamp)`;
 }
 
-const text = (value: string | null): string => (value === null ? 'null' : quoteText(value));
 const moment = (us: bigint | string | null): string =>
   us === null ? 'null' : `timestamp_micros(${BigInt(us)})`;
-const bytes = (value: Uint8Array | null): string =>
-  value === null ? 'null' : `from_base64('${Buffer.from(value).toString('base64')}')`;
-
 /** How far the lake is, and the floors of its tables by topic. */
 export interface StoredCheckpoint {
   readonly checkpoint: Checkpoint;
@@ -65,6 +68,7 @@ export async function takeCheckpoint(
   tables: ShareTables,
 ): Promise<StoredCheckpoint & { readonly owner: string }> {
   await lake.run(createSql(tables));
+  refuseOtherShares(tables.shares, await readShareCount(lake));
   const owner = randomUUID();
   await lake.run(/* sql */ `
     update ${checkpointsOf(tables)}
@@ -77,7 +81,47 @@ export async function takeCheckpoint(
   return { ...stored, owner };
 }
 
-/** The checkpoint as a reader sees it; null in a lake that no sink has opened yet. */
+/** Number of shares that the lake is loaded with; null in one that no sink has opened yet. */
+async function readShareCount(lake: LakeConnection): Promise<number | null> {
+  const shares = sharesOf(lake);
+  if (!(await lake.hasTable(shares))) return null;
+  const [row] = await lake.rows(/* sql */ `select share_count from ${shares}`);
+  return Number(row?.[0] ?? 1);
+}
+
+/** A table's share follows from their number: with another one its changes would come from two places. */
+function refuseOtherShares(given: number, stored: number | null): void {
+  if (stored === null || stored === given) return;
+  throw new PipelineError(
+    'sink-refused',
+    `the lake is loaded in ${stored} shares, and ${given} are configured`,
+    {
+      hint: `set sinks.<name>.shares: ${stored}, or load into a new dataset`,
+      context: { stored, given },
+    },
+  );
+}
+
+/**
+ * How far all shares are: as far as the one that is furthest behind, which may be one that has not begun.
+ * Null in a lake that no sink has opened yet.
+ */
+export async function readLakeCheckpoint(lake: LakeConnection): Promise<Checkpoint | null> {
+  const { dataset } = lake;
+  const shares = (await readShareCount(lake)) ?? 1;
+  const reads = Array.from({ length: shares }, (_, share) =>
+    readCheckpoint(lake, { dataset, share, shares }),
+  );
+  const stored = await Promise.all(reads);
+  if (stored.every((one) => one === null)) return null;
+  const checkpoints = stored.map((one) => one?.checkpoint ?? firstCheckpoint(0));
+  return checkpoints.reduce((least, one) => ({
+    ...(one.applied < least.applied ? one : least),
+    offsets: mergeOffsets(least.offsets, one.offsets),
+  }));
+}
+
+/** The checkpoint of a share as a reader sees it; null in a lake that no sink has opened yet. */
 export async function readCheckpoint(
   lake: LakeConnection,
   tables: ShareTables,
@@ -163,20 +207,34 @@ export function guardedScript(
     commit transaction;`;
 }
 
-export function deadLettersSql(
-  tables: ShareTables,
-  letters: readonly DeadLetter[],
-  batchId: string,
-): string {
-  const rows = letters.map((letter) => {
-    const place = `${quoteText(letter.topic)}, ${letter.partition}, ${letter.offset}`;
-    return `(${place}, ${text(letter.seq)}, ${quoteText(letter.reason)}, ${bytes(letter.key)},
-      ${bytes(letter.value)}, ${quoteText(batchId)}, current_timestamp())`;
+/** Columns of the staging table of dead letters: as literals they could fill a script. */
+export const deadLetterFields: readonly TableField[] = [
+  { name: 'topic', type: 'STRING' },
+  { name: 'place', type: 'INT64' },
+  { name: 'position', type: 'INT64' },
+  { name: 'seq', type: 'STRING' },
+  { name: 'reason', type: 'STRING' },
+  { name: 'key', type: 'BYTES' },
+  { name: 'value', type: 'BYTES' },
+];
+
+const base64 = (bytes: Uint8Array | null): string | null =>
+  bytes === null ? null : Buffer.from(bytes).toString('base64');
+
+export function stagedLetters(letters: readonly DeadLetter[]): readonly object[] {
+  return letters.map(({ topic, partition, offset, seq, reason, key, value }) => {
+    const bytes = { key: base64(key), value: base64(value) };
+    return { topic, place: partition, position: offset, seq, reason, ...bytes };
   });
+}
+
+export function deadLettersSql(tables: ShareTables, stage: string, batchId: string): string {
   return /* sql */ `
     insert into ${lettersOf(tables)} (topic, \`partition\`, \`offset\`, seq, reason, key, value,
       batch_id, recorded_at)
-    values ${rows.join(', ')}`;
+    select s.topic, s.place, s.position, s.seq, s.reason, s.key, s.value, ${quoteText(batchId)},
+      current_timestamp()
+    from ${relation(tables.dataset, stage)} as s`;
 }
 
 export function recordLayoutSql(
@@ -196,7 +254,7 @@ export function recordLayoutSql(
 /** All layouts in the order of their positions; none in a lake that no sink has opened yet. */
 export async function readLayouts(
   lake: LakeConnection,
-  tables: ShareTables,
+  tables: Pick<ShareTables, 'dataset'>,
 ): Promise<readonly TableLayout[]> {
   if (!(await lake.hasTable(historyOf(tables)))) return [];
   const rows = await lake.rows(

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
-import type { TableVersion } from '../../schemas/table-schema.ts';
+import { positionZero } from '../../schemas/position.ts';
+import type { LogicalType, TableVersion } from '../../schemas/table-schema.ts';
 import type { Checkpoint, Sink } from '../../sinks/sink.ts';
 import { BatchMaker, versionOf } from '../support/batch-maker.ts';
 import { FakeBigQuery } from '../support/bigquery/fake-bigquery.ts';
@@ -109,5 +110,141 @@ test('all columns that a version adds are one change of each table', async () =>
     ),
   );
   expect(statements.filter((sql) => /^alter table/i.test(sql))).toHaveLength(2);
+  await sink.close();
+});
+
+function wideTable(maker: BatchMaker, columnCount: number): TableVersion {
+  const names = Array.from({ length: columnCount }, (_, at) => `a_rather_long_column_name_${at}`);
+  const columns = Object.fromEntries(names.map((name) => [name, { kind: 'text' as const }]));
+  return versionOf(
+    { name: 'wide', key: ['id'], columns: { id: { kind: 'int4' }, ...columns } },
+    maker.next,
+  );
+}
+
+test('a table of 1,000 columns is loaded, with those that an update did not send', async () => {
+  const sink = createBigquerySink(place());
+  const maker = new BatchMaker();
+  let checkpoint = await sink.open();
+  const version = wideTable(maker, 999);
+  await sink.evolve(version);
+  const after = [1, ...Array.from({ length: 999 }, (_, at) => `value ${at}`)];
+  maker.add(version, { op: 'c', after });
+  checkpoint = await maker.apply(sink, checkpoint);
+  const unchanged = Array.from({ length: 40 }, (_, at) => at + 50);
+  const sent = after.map((value, at) => (unchanged.includes(at) ? null : at === 3 ? 'new' : value));
+  maker.add(version, { op: 'u', after: sent, unchanged });
+  await maker.apply(sink, checkpoint);
+  // Some columns at both ends and in between: the stand-in cannot read more at once.
+  const read = (_: unknown, at: number) => at < 60 || at % 10 === 0;
+  const columns = version.table.columns.filter(read);
+  const rows: unknown[] = [];
+  for await (const [, image] of openLakeReader(place()).readRows(version.table, columns, []))
+    rows.push(image);
+  const wanted = after.map((value, at) => (at === 3 ? 'new' : value));
+  expect(rows).toEqual([wanted.filter(read)]);
+  await sink.close();
+});
+
+test('a transaction of a hundred batches is published at once; what no script can hold is refused early', async () => {
+  const sink = createBigquerySink(place());
+  const maker = new BatchMaker();
+  let checkpoint = await sink.open();
+  const [version] = tablesOf(maker, 1);
+  await sink.evolve(version!);
+  for (let cut = 0; cut < 100; cut += 1) {
+    maker.add(version!, { op: 'c', after: [cut, 'one'] });
+    checkpoint = await maker.apply(sink, checkpoint, { publish: cut === 99 });
+  }
+  const lake = openLakeReader(place());
+  expect(await lake.rows(`select count(*) from \`${dataset}\`.t0`)).toEqual([['100']]);
+  const wide = wideTable(maker, 999);
+  await sink.evolve(wide);
+  const after = [1, ...Array.from({ length: 999 }, () => 'x')];
+  const loadForEver = async () => {
+    for (let cut = 0; cut < 50; cut += 1) {
+      maker.add(wide, { op: 'c', after });
+      checkpoint = await maker.apply(sink, checkpoint, { publish: false });
+    }
+  };
+  await expect(loadForEver()).rejects.toMatchObject({
+    kind: 'sink-refused',
+    hint: expect.stringContaining('batch.rows') as string,
+  });
+});
+
+test('47 tables are loaded in one transaction; a 48th is refused with the shares to configure', async () => {
+  const sink = createBigquerySink(place());
+  await fillOnce(sink, 47);
+  await sink.close();
+  const more = createBigquerySink(place());
+  const maker = new BatchMaker(2);
+  const before = await more.open();
+  const versions = tablesOf(maker, 48);
+  await evolveAll(more, versions);
+  for (const version of versions) maker.add(version, { op: 'c', after: [2, 'two'] });
+  await expect(maker.apply(more, before)).rejects.toMatchObject({
+    kind: 'sink-refused',
+    message: expect.stringContaining('48 tables') as string,
+    hint: expect.stringContaining('sinks.<name>.shares: 2') as string,
+  });
+});
+
+test('a lake is opened with the number of shares that it was loaded with, and with no other', async () => {
+  const first = createBigquerySink({ ...place(), share: 0, shares: 3 });
+  await fillOnce(first, 1);
+  const reader = openLakeReader(place());
+  const other = createBigquerySink({ ...place(), share: 1, shares: 2 });
+  await expect(other.open()).rejects.toMatchObject({
+    kind: 'sink-refused',
+    hint: expect.stringContaining('sinks.<name>.shares: 3') as string,
+  });
+  // Shares that have not begun are at zero, and so is the lake.
+  expect((await reader.checkpoint())?.applied).toBe(positionZero);
+  const applied: string[] = [];
+  for (const [share, transaction] of [1, 2].map((one) => [one, 10 * one] as const)) {
+    const sink = createBigquerySink({ ...place(), share, shares: 3 });
+    const maker = new BatchMaker(transaction);
+    const before = await sink.open();
+    applied.push((await maker.apply(sink, before)).applied);
+  }
+  const [least] = (
+    await reader.rows(`select applied from \`${dataset}\`._tributary_checkpoints`)
+  )[0]!;
+  expect((await reader.checkpoint())?.applied).toBe(least);
+  expect(least! < applied[0]!).toBe(true);
+});
+
+test('an update that does not send a column keeps its exact text beside those that it sends', async () => {
+  const sink = createBigquerySink(place());
+  const maker = new BatchMaker();
+  let checkpoint = await sink.open();
+  const float: LogicalType = { kind: 'float8' };
+  const columns = {
+    id: { kind: 'int4' },
+    own: float,
+    kept: { kind: 'array', element: float },
+    plain: { kind: 'array', element: float },
+  } as const;
+  const version = versionOf({ name: 'exact', key: ['id'], columns }, maker.next);
+  await sink.evolve(version);
+  const unchanged = [2, 3];
+  for (const id of [1, 2]) {
+    maker.add(version, { op: 'c', after: [id, 0.5, [-0, 1], [2]] });
+  }
+  checkpoint = await maker.apply(sink, checkpoint);
+  maker.add(version, { op: 'u', after: [1, -0, null, null], unchanged });
+  maker.add(version, { op: 'u', after: [2, 3, null, null], unchanged });
+  await maker.apply(sink, checkpoint);
+  const rows: unknown[] = [];
+  const lake = openLakeReader(place());
+  for await (const [, image] of lake.readRows(version.table, version.table.columns, []))
+    rows.push(image);
+  expect(rows).toEqual(
+    expect.arrayContaining([
+      [1, -0, [-0, 1], [2]],
+      [2, 3, [-0, 1], [2]],
+    ]),
+  );
   await sink.close();
 });

@@ -7,6 +7,9 @@ import type { QueryResult } from './sql/query-result.ts';
 import { planScript, runScript, type ScriptOutcome } from './sql/run-script.ts';
 import type { Store } from './store.ts';
 
+/** Characters of a query's text. https://cloud.google.com/bigquery/quotas#query_jobs */
+const queryCharactersMax = 1024 * 1024;
+
 interface QueryConfig {
   readonly query: string;
   readonly useLegacySql?: boolean;
@@ -143,6 +146,11 @@ export class Jobs {
     // REST's default is legacy SQL.
     if (query.useLegacySql !== false)
       throw new ServiceError('invalidQuery', 'Legacy SQL is not supported by this stand-in');
+    if (query.query.length > queryCharactersMax)
+      throw new ServiceError(
+        'invalid',
+        'The query is too large. The maximum standard SQL query length is 1024.00K characters, including comments and white space characters.',
+      );
     if (query.destinationTable !== undefined)
       throw new ServiceError('invalidQuery', 'destinationTable is not supported by this stand-in');
     const run = dryRun === true ? planScript : runScript;

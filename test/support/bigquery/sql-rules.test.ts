@@ -175,3 +175,19 @@ test('a MERGE that only inserts conflicts with nobody, so it is no fence', async
   await first;
   expect(await run('select id from d.t')).toEqual([{ id: 1 }, { id: 1 }]);
 });
+
+test('a transaction changes at most 100 tables, be it only by new rows; outside one there is no limit', async () => {
+  const names = Array.from({ length: 101 }, (_, at) => `many${at}`);
+  await run(names.map((name) => `create table d.${name} (id int64);`).join('\n'));
+  const inserts = names.map((name) => `insert into d.${name} values (1);`);
+  const within = (count: number) =>
+    `begin transaction; ${inserts.slice(0, count).join('\n')} commit transaction;`;
+  await expect(run(within(101))).rejects.toThrow('more than 100 tables');
+  await run(within(100));
+  await run(inserts.join('\n'));
+  expect(await run('select count(*) as n from d.many0')).toEqual([{ n: 2 }]);
+});
+
+test('a query of more than 1 MB of text is refused', async () => {
+  await expect(run(`select '${'x'.repeat(1024 * 1024)}'`)).rejects.toThrow('query is too large');
+});

@@ -237,6 +237,7 @@ export class ScriptRun implements Names {
     const ref = this.#target(verb, tokens);
     // Rows that are only added conflict with nobody, whichever statement adds them.
     const isMutating = verb !== 'INSERT' && (verb !== 'MERGE' || changesMatchedRows(tokens));
+    if (ref !== undefined) this.transaction?.change(ref);
     if (ref !== undefined && isMutating) await this.#mutate(ref);
     const matching =
       verb === 'MERGE' ? readMerge(tokens) : verb === 'UPDATE' ? readUpdateFrom(tokens) : undefined;

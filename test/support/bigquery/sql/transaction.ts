@@ -2,15 +2,29 @@ import { ServiceError } from '../service-error.ts';
 import type { Store } from '../store.ts';
 import type { TableRef } from '../stream-store.ts';
 
+/** https://cloud.google.com/bigquery/docs/transactions#limitations */
+const mutatedTablesMax = 100;
+
 /** Tables that a multi-statement transaction has mutated, against all others of the store. */
 export class Transaction {
   readonly #store: Store;
   readonly #startedAt: number;
   readonly #held = new Map<string, TableRef>();
+  readonly #changed = new Set<string>();
 
   constructor(store: Store) {
     this.#store = store;
     this.#startedAt = store.commits;
+  }
+
+  /** Says that a table will be changed, be it only by new rows. Throws `invalidQuery` for one too many. */
+  change({ projectId, datasetId, tableId }: TableRef): void {
+    this.#changed.add(`${projectId}:${datasetId}.${tableId}`);
+    if (this.#changed.size <= mutatedTablesMax) return;
+    throw new ServiceError(
+      'invalidQuery',
+      `Transaction cannot modify more than ${mutatedTablesMax} tables`,
+    );
   }
 
   /**
