@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../log/log.ts';
 import type { PipelineError } from '../runtime/errors.ts';
 import { retry } from '../runtime/retry.ts';
@@ -102,6 +103,7 @@ async function loadUntilAborted(
     const source = new BatchSource({ ...options, limits, from: checkpoint });
     const loader = new BatchLoader(options);
     let hasJustLent = false;
+    let pausedUntilMs = 0;
     while (!signal.aborted) {
       const asked = pause?.requested() ?? null;
       const isThere = asked !== null && (asked.until ?? '') <= checkpoint.applied;
@@ -114,6 +116,12 @@ async function loadUntilAborted(
         hasJustLent = true;
         continue;
       }
+      const pausedMs = pausedUntilMs - performance.now();
+      // Who asks for a position waits for it to be applied.
+      if (pausedMs > 0 && (asked?.until ?? null) === null) {
+        await pauseUnlessAborted(Math.min(pausedMs, limits.idleWaitMs), signal);
+        continue;
+      }
       const batch = await source.next({
         checkpoint,
         isHidden: loader.isHidden,
@@ -124,10 +132,18 @@ async function loadUntilAborted(
       if (batch === null) continue;
       checkpoint = await loader.load(batch, checkpoint, source);
       source.release(checkpoint);
+      pausedUntilMs = performance.now() + (sink.pauseMs?.() ?? 0);
     }
   } finally {
     await sink.close();
   }
+}
+
+/** Waits; an abort ends the wait early. */
+async function pauseUnlessAborted(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
 }
 
 function lend(sink: Sink, pause: SinkPause, { applied }: Checkpoint): Promise<void> {

@@ -19,6 +19,8 @@ export interface Sink {
   /** Makes the lake able to hold rows of this table version, before the first batch that has them. */
   evolve(version: TableVersion): Promise<void>;
   apply(batch: SinkBatch): Promise<void>;
+  /** How long the next batch should wait, so that it is a larger one; not at all if left out. */
+  pauseMs?(): number;
   /** Lets another process have the lake's file while `use` runs; at once where nothing is locked. */
   lend<T>(use: () => Promise<T>): Promise<T>;
   close(): Promise<void>;

@@ -10,6 +10,7 @@ import { applyTable, stageLifetimeMs } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';
 import { evolveTable } from './evolve-table.ts';
 import { InFlight, loadsInFlightMax } from './in-flight.ts';
+import { LoadPace, type PaceReport } from './load-pace.ts';
 import { bigqueryEngine } from './schema.ts';
 import { refuseLongScript, refuseManyTables } from './script-limits.ts';
 import {
@@ -21,6 +22,7 @@ import {
   publishSql,
   readCheckpoint,
   readLayouts,
+  readLoadsToday,
   recordLayoutSql,
   type ShareTables,
   stagedLetters,
@@ -37,6 +39,13 @@ export interface BigquerySinkOptions extends LakeOptions {
   readonly share?: number;
   /** Number of shares: 1 if left out. Of a lake it is always the same. */
   readonly shares?: number;
+  /** How long batches wait for one another, at least and at most. */
+  readonly spacingMsMin?: number;
+  readonly spacingMsMax?: number;
+  /** Bytes that statements may scan in an hour over all shares: batches wait for it. null: no budget. */
+  readonly scanBytesPerHourMax?: number | null;
+  /** Told after each published batch. */
+  readonly onPace?: (report: PaceReport) => void;
   readonly onStep?: (step: BigquerySinkStep) => void;
 }
 
@@ -50,6 +59,7 @@ class BigquerySink implements Sink {
   readonly #lake: LakeConnection;
   readonly #engine: LakeEngine;
   readonly #tables: ShareTables;
+  readonly #pace: LoadPace;
   #epoch = 0;
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
@@ -75,6 +85,16 @@ class BigquerySink implements Sink {
     const { dataset, share = 0, shares = 1 } = options;
     assert(share < shares, 'shares are numbered from 0');
     this.#tables = { dataset, share, shares };
+    const { spacingMsMin, spacingMsMax, scanBytesPerHourMax } = options;
+    this.#pace = new LoadPace({
+      spacing: {
+        shares,
+        ...(spacingMsMin === undefined ? {} : { spacingMsMin }),
+        ...(spacingMsMax === undefined ? {} : { spacingMsMax }),
+        ...(scanBytesPerHourMax === undefined ? {} : { scanBytesPerHourMax }),
+      },
+      usage: () => this.#lake.usage,
+    });
   }
 
   async open(): Promise<Checkpoint> {
@@ -87,6 +107,7 @@ class BigquerySink implements Sink {
     // An owner that died between a commit and its views left them behind the tables.
     const layouts = [...this.#histories.values()].flatMap(({ newest }) => newest ?? []);
     await this.#eachLayout(layouts, (layout) => this.#mendView(layout));
+    this.#pace.start(await readLoadsToday(this.#lake, this.#tables));
     this.#end = undefined;
     this.#epoch = checkpoint.epoch;
     this.#owner = owner;
@@ -132,7 +153,8 @@ class BigquerySink implements Sink {
       await this.#stageTables(batch);
       this.#step('staged');
       const durationMs = performance.now() - startedAt;
-      const entry = { batch, floors: this.#floors, durationMs };
+      const pace = this.#pace.takeForLedger();
+      const entry = { batch, floors: this.#floors, durationMs, pace };
       this.#pending.push(ledgerSql(this.#tables, entry));
       // Said with the batch that makes it too long, not after hours at the end of its transaction.
       refuseLongScript(Buffer.byteLength(this.#script()), this.#cutCount);
@@ -140,8 +162,15 @@ class BigquerySink implements Sink {
       this.#pending.push(...publishSql(this.#tables, entry));
       this.#step('before-commit');
       await this.#commit(batch);
+      const report = this.#pace.noteBatch();
+      this.#options.onPace?.(report);
       this.#step('after-commit');
     });
+  }
+
+  /** A batch that is not published is one of several of a transaction: the next one need not wait. */
+  pauseMs(): number {
+    return this.#pending.length > 0 ? 0 : this.#pace.spacing.ms;
   }
 
   /** Nothing is locked. */

@@ -6,6 +6,7 @@ import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import { backoffDelayMs } from '../../runtime/retry.ts';
 import { type ErrorProto, errorOfProto, reasonOf, translateBigqueryError } from './errors.ts';
+import { noUsage, type Usage } from './load-pace.ts';
 import { MetadataPace } from './metadata-pace.ts';
 import type { TableField } from './sql.ts';
 
@@ -45,7 +46,13 @@ export interface LoadJob {
   readonly rows: readonly object[];
 }
 
+interface JobStatistics {
+  readonly totalBytesProcessed?: string;
+  readonly query?: { readonly totalBytesBilled?: string };
+}
+
 interface Job {
+  readonly statistics?: JobStatistics;
   readonly jobReference?: { readonly jobId?: string; readonly location?: string };
   readonly status?: { readonly state?: string; readonly errorResult?: ErrorProto };
 }
@@ -78,6 +85,7 @@ export class LakeConnection {
   readonly #options: LakeOptions;
   readonly #client: BigQuery;
   readonly #pace = new MetadataPace();
+  #usage = noUsage;
 
   constructor(options: LakeOptions) {
     this.#options = options;
@@ -97,6 +105,11 @@ export class LakeConnection {
 
   get dataset(): string {
     return this.#options.dataset;
+  }
+
+  /** What its jobs have used so far. */
+  get usage(): Usage {
+    return this.#usage;
   }
 
   /** Runs a statement or script to its end; throws what it failed with. */
@@ -204,6 +217,7 @@ export class LakeConnection {
 
   /** Gives the error that the job itself ended with; throws when there is no such job. */
   async #loadOnce(job: LoadJob): Promise<{ readonly error?: PipelineError }> {
+    this.#usage = { ...this.#usage, loads: this.#usage.loads + 1 };
     const started = await this.#upload(job).catch((error: unknown) =>
       this.#jobBehind(job.jobId, error),
     );
@@ -286,8 +300,19 @@ export class LakeConnection {
       await sleep(pollMs);
       pollMs = Math.min(pollMsMax, pollMs * pollGrowth);
     }
+    this.#count(job.statistics);
     const { errorResult } = job.status;
     if (errorResult !== undefined) throw errorOfProto(errorResult, this.#options);
+  }
+
+  #count({ query, totalBytesProcessed = '0' }: JobStatistics = {}): void {
+    if (query === undefined) return;
+    const { bytesBilled, bytesProcessed, loads } = this.#usage;
+    this.#usage = {
+      loads,
+      bytesProcessed: bytesProcessed + Number(totalBytesProcessed),
+      bytesBilled: bytesBilled + Number(query.totalBytesBilled ?? 0),
+    };
   }
 
   #reference(table: string) {

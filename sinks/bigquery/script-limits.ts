@@ -4,7 +4,7 @@ import { PipelineError } from '../../runtime/errors.ts';
 export const scriptBytesMax = 1_000_000;
 
 /** Tables that one transaction may change. https://cloud.google.com/bigquery/docs/transactions#limitations */
-export const mutatedTablesMax = 100;
+const mutatedTablesMax = 100;
 /** Checkpoint, commits, watermarks, dead letters and schema history. */
 const sharedTables = 5;
 const tablesPerSource = 2;

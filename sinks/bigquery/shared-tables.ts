@@ -6,6 +6,7 @@ import type { TableLayout } from '../lake/layout.ts';
 import { firstCheckpoint, mergeOffsets } from '../checkpoint.ts';
 import type { Checkpoint, SinkBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
+import type { PaceReport } from './load-pace.ts';
 import { quoteText, relation, type TableField } from './sql.ts';
 
 /** Which tables a share has for itself: two transactions that change one table cannot both commit. */
@@ -20,13 +21,23 @@ export interface ShareTables {
 const named = ({ dataset, share }: ShareTables, name: string): string =>
   relation(dataset, share === 0 ? name : `${name}_${share}`);
 const checkpointsOf = (tables: ShareTables) => named(tables, '_tributary_checkpoints');
-const commitsOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_commits');
+export const commitsOf = ({ dataset }: Pick<ShareTables, 'dataset'>) =>
+  relation(dataset, '_tributary_commits');
 const watermarksOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_watermarks');
 const lettersOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_dead_letters');
 const sharesOf = ({ dataset }: Pick<ShareTables, 'dataset'>) =>
   relation(dataset, '_tributary_shares');
 const historyOf = ({ dataset }: Pick<ShareTables, 'dataset'>) =>
   relation(dataset, '_tributary_schema_history');
+
+/** Of the ledger; a lake of an older version gets them. */
+const costColumns = [
+  'load_count int64',
+  'bytes_processed int64',
+  'bytes_billed int64',
+  'spacing_ms float64',
+  'spacing_limit string',
+] as const;
 
 /**
  * The checkpoint's one row comes with its table: two owners that start at once cannot make two. The
@@ -42,7 +53,9 @@ function createSql(tables: ShareTables): string {
     create table if not exists ${commitsOf(tables)} (
       batch_id string, cut string, lsn string, committed_at timestamp, is_published bool,
       row_count int64, table_count int64, dead_letter_count int64, applied_at timestamp,
-      duration_ms float64);
+      duration_ms float64, ${costColumns.join(', ')});
+    alter table ${commitsOf(tables)}
+      ${costColumns.map((column) => `add column if not exists ${column}`).join(', ')};
     create table if not exists ${watermarksOf(tables)} (
       cut string, lsn string, committed_at timestamp, batch_id string, applied_at timestamp);
     create table if not exists ${lettersOf(tables)} (
@@ -121,6 +134,14 @@ export async function readLakeCheckpoint(lake: LakeConnection): Promise<Checkpoi
   }));
 }
 
+/** Loads of all shares in the last day, as far as the ledger knows. */
+export async function readLoadsToday(lake: LakeConnection, tables: ShareTables): Promise<number> {
+  const [row] = await lake.rows(/* sql */ `
+    select coalesce(sum(load_count), 0) from ${commitsOf(tables)}
+    where applied_at > timestamp_sub(current_timestamp(), interval 24 hour)`);
+  return Number(row?.[0] ?? 0);
+}
+
 /** The checkpoint of a share as a reader sees it; null in a lake that no sink has opened yet. */
 export async function readCheckpoint(
   lake: LakeConnection,
@@ -158,17 +179,22 @@ export interface LedgerEntry {
   readonly batch: SinkBatch;
   readonly floors: Readonly<Record<string, PositionText>>;
   readonly durationMs: number;
+  /** Since the entry before: the publication of that one included, which is billed after it is written. */
+  readonly pace: PaceReport;
 }
 
-export function ledgerSql(tables: ShareTables, { batch, durationMs }: LedgerEntry): string {
+export function ledgerSql(tables: ShareTables, { batch, durationMs, pace }: LedgerEntry): string {
   const { cut, deadLetters } = batch;
   const rowCount = batch.tables.reduce((sum, table) => sum + table.changes.length, 0);
   return /* sql */ `
     insert into ${commitsOf(tables)} (batch_id, cut, lsn, committed_at, is_published, row_count,
-      table_count, dead_letter_count, applied_at, duration_ms)
+      table_count, dead_letter_count, applied_at, duration_ms, load_count, bytes_processed,
+      bytes_billed, spacing_ms, spacing_limit)
     values (${quoteText(batch.id)}, ${quoteText(cut.cut)}, ${quoteText(cut.lsn)},
       ${moment(cut.committedAtUs)}, ${cut.publish}, ${rowCount}, ${batch.tables.length},
-      ${deadLetters.length}, current_timestamp(), ${durationMs.toFixed(3)})`;
+      ${deadLetters.length}, current_timestamp(), ${durationMs.toFixed(3)}, ${pace.loads},
+      ${pace.bytesProcessed}, ${pace.bytesBilled}, ${pace.spacing.ms.toFixed(3)},
+      ${quoteText(pace.spacing.limit)})`;
 }
 
 /** Moves the checkpoint and publishes the cut. The update is the fence: it conflicts with another owner's. */

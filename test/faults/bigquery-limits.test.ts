@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
+import { readLoadCosts } from '../../sinks/bigquery/load-costs.ts';
+import type { PaceReport } from '../../sinks/bigquery/load-pace.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import { positionZero } from '../../schemas/position.ts';
 import type { LogicalType, TableVersion } from '../../schemas/table-schema.ts';
@@ -246,5 +248,39 @@ test('an update that does not send a column keeps its exact text beside those th
       [2, 3, [-0, 1], [2]],
     ]),
   );
+  await sink.close();
+});
+
+test('what batches cost is in the ledger, in the report after each and in what status reads', async () => {
+  await openLakeReader(place()).rows(
+    `create table \`${dataset}\`._tributary_commits (batch_id string, cut string, lsn string,
+      committed_at timestamp, is_published bool, row_count int64, table_count int64,
+      dead_letter_count int64, applied_at timestamp, duration_ms float64)`,
+  );
+  const reports: PaceReport[] = [];
+  const sink = createBigquerySink({
+    ...place(),
+    spacingMsMin: 3_000,
+    scanBytesPerHourMax: 20_000,
+    onPace: (report) => reports.push(report),
+  });
+  const first = await fillOnce(sink, 3);
+  expect(reports).toMatchObject([{ loads: 3, spacing: { limit: expect.any(String) as string } }]);
+  expect(reports[0]!.bytesBilled).toBeGreaterThan(0);
+  expect(sink.pauseMs?.()).toBe(reports[0]!.spacing.ms);
+  const maker = new BatchMaker(2);
+  const [version] = tablesOf(new BatchMaker(), 1);
+  maker.add(version!, { op: 'c', after: [2, 'two'] });
+  await maker.apply(sink, first);
+  expect(reports[1]).toMatchObject({ loads: 1, spacing: { limit: 'budget' } });
+  const costs = await readLoadCosts(place());
+  // The last publication is billed after its entry was written: the next entry has it.
+  expect(costs.lastHour).toMatchObject({ batches: 2, loads: 4 });
+  expect(costs.lastHour.bytesBilled).toBeGreaterThanOrEqual(reports[0]!.bytesBilled);
+  expect(costs.lastDay).toEqual(costs.lastHour);
+  expect(costs.spacing).toEqual({
+    ms: expect.closeTo(reports[0]!.spacing.ms, 2) as number,
+    limit: reports[0]!.spacing.limit,
+  });
   await sink.close();
 });

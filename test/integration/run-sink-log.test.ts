@@ -306,6 +306,48 @@ describe('runSink on the embedded log', () => {
       expect(isHidden).toBe(false);
     }));
 
+  it('waits as long as the sink says, unless a position is asked for or the run ends', () =>
+    withLog(async ({ changeLog, lake, load }) => {
+      const history = inserts(4);
+      const stop = new AbortController();
+      const sink = Object.assign(new MemorySink(lake), { pauseMs: () => 3_600_000 });
+      const applied: string[] = [];
+      const until = cutOf(history, 2).cut;
+      await changeLog.write(changesOf(history, 0, 1));
+      await changeLog.watermark(cutOf(history, 1));
+      const later = async () => {
+        await changeLog.write(changesOf(history, 2, 3));
+        await changeLog.watermark(cutOf(history, 3));
+      };
+      let written: Promise<void> | null = null;
+      let [isAsked, hasLent, rounds] = [false, false, 0];
+      await load(
+        {
+          sink,
+          limits: { idleWaitMs: 5 },
+          observer: {
+            onApplied: ({ batch }) => {
+              applied.push(batch.checkpoint.applied);
+              written ??= later().then(() => void (isAsked = true));
+            },
+          },
+          pause: {
+            requested: () => {
+              // What is above the position waits again: only the signal ends it.
+              if (hasLent) rounds += 1;
+              if (rounds === 3) stop.abort();
+              return isAsked ? { until } : null;
+            },
+            run: async () => {
+              [isAsked, hasLent] = [false, true];
+            },
+          },
+        },
+        stop.signal,
+      );
+      expect(applied).toEqual([cutOf(history, 1).cut, until]);
+    }));
+
   it('loads a table from its beginning when the sink takes it in later', () =>
     withLog(async ({ changeLog, lake, loadUpTo }) => {
       const history = transactions({}, { table: 'pairs' }, { table: 'pairs', pick: 1 }, {}, {});
