@@ -10,6 +10,7 @@ import { applyTable, stageLifetimeMs } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';
 import { evolveTable } from './evolve-table.ts';
 import { InFlight, loadsInFlightMax } from './in-flight.ts';
+import { inlineBytesMax, inlineTableBytesMax, type TextParameter } from './inline-rows.ts';
 import { LoadPace, type PaceReport } from './load-pace.ts';
 import { bigqueryEngine } from './schema.ts';
 import { refuseLongScript, refuseManyTables } from './script-limits.ts';
@@ -44,6 +45,8 @@ export interface BigquerySinkOptions extends LakeOptions {
   readonly spacingMsMax?: number;
   /** Bytes that statements may scan in an hour over all shares: batches wait for it. null: no budget. */
   readonly scanBytesPerHourMax?: number | null;
+  /** A table's rows of no more bytes travel with the statements, without a load; 0: all are loaded. */
+  readonly inlineTableBytesMax?: number;
   /** Told after each published batch. */
   readonly onPace?: (report: PaceReport) => void;
   readonly onStep?: (step: BigquerySinkStep) => void;
@@ -71,7 +74,9 @@ class BigquerySink implements Sink {
   /** What the next published batch brings with it: statements in order, staging tables, changed views. */
   #pending: string[] = [];
   #stages: string[] = [];
-  /** Topics whose tables the pending statements change, and the number of cuts that they are of. */
+  /** Rows that travel with the statements, and their bytes. Topics whose tables the pending statements change, and the number of cuts that they are of. */
+  #parameters: TextParameter[] = [];
+  #inlineBytes = 0;
   readonly #changed = new Set<string>();
   #cutCount = 0;
   readonly #views = new Map<string, TableLayout>();
@@ -204,8 +209,7 @@ class BigquerySink implements Sink {
       assert(layout, `${tableName(version.table)} was evolved before its first batch`);
       if (fold.floor !== null) this.#floors[version.topic] = fold.floor;
       const stage = this.#stageName(batch.id, version.topic);
-      this.#stages.push(stage);
-      return await applyTable({
+      const applied = await applyTable({
         lake: this.#lake,
         layout,
         batch: table,
@@ -213,7 +217,12 @@ class BigquerySink implements Sink {
         loadedAtUs,
         floor: this.#floors[version.topic] ?? null,
         stage,
+        inlineBytesMax: this.#options.inlineTableBytesMax ?? inlineTableBytesMax,
+        takeInline: (text) => this.#takeInline(text),
       });
+      if (applied.parameter === null) this.#stages.push(stage);
+      else this.#parameters.push(applied.parameter);
+      return applied.statements;
     };
     const loads = batch.tables.map((table) => inFlight.run(() => load(table)));
     // All have ended before one's failure is told: nothing of this owner is then at work.
@@ -221,6 +230,13 @@ class BigquerySink implements Sink {
       if (loaded.status === 'rejected') throw loaded.reason;
       this.#pending.push(...loaded.value);
     }
+  }
+
+  #takeInline(text: string): boolean {
+    const bytes = this.#inlineBytes + Buffer.byteLength(text);
+    if (bytes > inlineBytesMax) return false;
+    this.#inlineBytes = bytes;
+    return true;
   }
 
   /**
@@ -244,7 +260,7 @@ class BigquerySink implements Sink {
   }
 
   async #commitShape(): Promise<void> {
-    await this.#lake.run(this.#script());
+    await this.#lake.run(this.#script(), this.#parameters);
     await this.#storedCheckpoint();
     await this.#swapViews();
     this.#forgetPending();
@@ -279,7 +295,7 @@ class BigquerySink implements Sink {
 
   /** One transaction. What became of it, the checkpoint says: also when its reply was lost. */
   async #commit(batch: SinkBatch): Promise<void> {
-    const failure: unknown = await this.#lake.run(this.#script()).then(
+    const failure: unknown = await this.#lake.run(this.#script(), this.#parameters).then(
       () => undefined,
       (error: unknown) => error,
     );
@@ -321,6 +337,8 @@ class BigquerySink implements Sink {
   #forgetPending(): void {
     this.#pending = [];
     this.#stages = [];
+    this.#parameters = [];
+    this.#inlineBytes = 0;
     this.#changed.clear();
     this.#cutCount = 0;
     this.#views.clear();

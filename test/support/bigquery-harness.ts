@@ -1,14 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import type { Change, DeadLetter } from '../../schemas/change.ts';
 import { parseLsn } from '../../schemas/lsn.ts';
-import { bigquerySinkSteps, createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
+import {
+  type BigquerySinkOptions,
+  bigquerySinkSteps,
+  createBigquerySink,
+} from '../../sinks/bigquery/bigquery-sink.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import type { LakeChange, SinkHarness } from '../conformance/sink-suite.ts';
 import { post, send } from './local-bigquery/rest.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
 
 /** A BigQuery sink on a dataset of its own. */
-export async function bigqueryHarness(server: TestBigQuery): Promise<SinkHarness> {
+export async function bigqueryHarness(
+  server: TestBigQuery,
+  settings: Partial<BigquerySinkOptions> = { inlineTableBytesMax: 0 },
+): Promise<SinkHarness> {
   const { project, endpoint, location } = server;
   const dataset = `${server.dataset}_${randomBytes(6).toString('hex')}`;
   await post(server, 'datasets', {
@@ -20,6 +27,7 @@ export async function bigqueryHarness(server: TestBigQuery): Promise<SinkHarness
   const newSink = () =>
     createBigquerySink({
       ...options,
+      ...settings,
       onStep: (step) => {
         if (step !== doomed) return;
         doomed = null;

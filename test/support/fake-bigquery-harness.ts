@@ -1,10 +1,15 @@
 import type { SinkHarness } from '../conformance/sink-suite.ts';
 import type { FakeBigQuery } from './bigquery/fake-bigquery.ts';
+import type { BigquerySinkOptions } from '../../sinks/bigquery/bigquery-sink.ts';
 import { bigqueryHarness } from './bigquery-harness.ts';
+import type { TestBigQuery } from './test-bigquery.ts';
 
 /** A BigQuery sink on a dataset of its own in the BigQuery of the tests. */
-export function fakeBigqueryHarness(fake: FakeBigQuery): Promise<SinkHarness> {
-  return bigqueryHarness({
+export function fakeBigqueryHarness(
+  fake: FakeBigQuery,
+  settings?: Partial<BigquerySinkOptions>,
+): Promise<SinkHarness> {
+  const server: TestBigQuery = {
     url: fake.apiEndpoint,
     endpoint: fake.apiEndpoint,
     grpcAddress: '',
@@ -12,5 +17,6 @@ export function fakeBigqueryHarness(fake: FakeBigQuery): Promise<SinkHarness> {
     dataset: 'lake',
     location: 'US',
     [Symbol.asyncDispose]: async () => undefined,
-  });
+  };
+  return bigqueryHarness(server, settings);
 }
