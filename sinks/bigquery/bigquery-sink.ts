@@ -5,6 +5,7 @@ import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
 import { TableHistory, type TableLayout } from '../lake/layout.ts';
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
+import { shareOf } from '../shares.ts';
 import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
 import { applyTable, stageLifetimeMs } from './apply-table.ts';
 import { LakeConnection, type LakeOptions } from './client.ts';
@@ -67,6 +68,8 @@ class BigquerySink implements Sink {
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
   #histories = new Map<string, TableHistory>();
+  /** Tables of other shares: theirs to keep, but their names are taken. */
+  #others: ReadonlyMap<string, TableLayout> = new Map();
   /** topic → what a truncate or a newer table of the name took away; stored with the checkpoint. */
   #floors: Record<string, PositionText> = {};
   /** Everything at or below it is visible: where the next transaction starts from. */
@@ -106,9 +109,12 @@ class BigquerySink implements Sink {
     await this.close();
     const { checkpoint, floors, owner } = await takeCheckpoint(this.#lake, this.#tables);
     this.#histories = new Map();
-    for (const layout of await readLayouts(this.#lake, this.#tables)) {
-      this.#historyOf(layout.topic).add(layout);
-    }
+    const stored = await readLayouts(this.#lake, this.#tables);
+    const { share, shares } = this.#tables;
+    const isOurs = (layout: TableLayout) => shareOf(tableName(layout), shares) === share;
+    for (const layout of stored.filter(isOurs)) this.#historyOf(layout.topic).add(layout);
+    const others = stored.filter((layout) => !isOurs(layout));
+    this.#others = new Map(others.map((layout) => [layout.topic, layout]));
     // An owner that died between a commit and its views left them behind the tables.
     const layouts = [...this.#histories.values()].flatMap(({ newest }) => newest ?? []);
     await this.#eachLayout(layouts, (layout) => this.#mendView(layout));
@@ -128,7 +134,7 @@ class BigquerySink implements Sink {
     // An older version, met again after a crash: its columns are all there.
     if (newest !== undefined && version.from < newest.from) return;
     const layouts = [...this.#histories.values()].flatMap((one) => one.newest ?? []);
-    refuseAlikeTables(this.#engine, version, layouts);
+    refuseAlikeTables(this.#engine, version, [...layouts, ...this.#others.values()]);
     const evolution = planEvolution(this.#engine, newest, version);
     if (newest?.from === version.from && evolution.steps.length === 0) return;
     const isPending = this.#pending.length > 0;

@@ -7,6 +7,7 @@ import type { PaceReport } from '../../sinks/bigquery/load-pace.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import { positionZero } from '../../schemas/position.ts';
 import type { LogicalType, TableVersion } from '../../schemas/table-schema.ts';
+import { shareOf } from '../../sinks/shares.ts';
 import type { Checkpoint, Sink } from '../../sinks/sink.ts';
 import { commandsArbitrary, runHistory } from '../conformance/sink-history.ts';
 import { applyCuts } from '../conformance/sink-suite-steps.ts';
@@ -339,6 +340,25 @@ test('whatever is in a batch, its tables are the same whether its rows were load
     }),
     { numRuns: 5 },
   );
+});
+
+test('a share leaves the tables of the others alone', async () => {
+  const share = shareOf('public.t0', 2);
+  const owner = createBigquerySink({ ...place(), share, shares: 2 });
+  await fillOnce(owner, 1);
+  await owner.close();
+  await openLakeReader(place()).rows(
+    `create or replace view \`${dataset}\`.t0 as select 1 as id, 'x' as value`,
+  );
+  const viewsMadeBy = async (number: number) => {
+    statements = [];
+    const sink = createBigquerySink({ ...place(), share: number, shares: 2 });
+    await sink.open();
+    await sink.close();
+    return statements.filter((sql) => /create or replace view/i.test(sql)).length;
+  };
+  expect(await viewsMadeBy(1 - share)).toBe(0);
+  expect(await viewsMadeBy(share)).toBe(1);
 });
 
 const bySeq = <T extends { readonly seq: string }>(rows: readonly T[]): readonly T[] =>
