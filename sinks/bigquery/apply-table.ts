@@ -3,6 +3,7 @@ import type { PositionText } from '../../schemas/position.ts';
 import type { VersionLayout } from '../lake/layout.ts';
 import type { TableBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
+import { inlineRelation, inlineRows, type TextParameter } from './inline-rows.ts';
 import {
   appendChangesSql,
   applyFloorSql,
@@ -27,27 +28,39 @@ export interface TableApplication {
   readonly floor: PositionText | null;
   /** Name of the staging table; it and the batch name the load job. */
   readonly stage: string;
+  /** Rows of no more bytes may travel with the statements. */
+  readonly inlineBytesMax: number;
+  /** Says whether a publication has room for them, and takes it. */
+  readonly takeInline: (text: string) => boolean;
 }
 
 /** An owner that dies leaves its staging tables; they go by themselves. */
 export const stageLifetimeMs = 24 * 3_600_000;
 
-/** Loads a table's part of a batch; gives the statements that append its changes and merge its state. */
-export async function applyTable(application: TableApplication): Promise<readonly string[]> {
+/** The statements that append a table's changes and merge its state. */
+export interface AppliedTable {
+  readonly statements: readonly string[];
+  /** Its rows, where they travel with the statements and no staging table was made. */
+  readonly parameter: TextParameter | null;
+}
+
+/** Loads a table's part of a batch, or hands its rows on with the statements. */
+export async function applyTable(application: TableApplication): Promise<AppliedTable> {
   const { lake, layout, batch, appended, batchId, loadedAtUs, floor } = application;
   const { fold } = batch;
   const staged = stageBatch(layout, batch, appended);
-  if (staged.rows.length > 0) {
-    const fields = stageFields(layout);
-    await lake.createTable({ name: application.stage, fields, lifetimeMs: stageLifetimeMs });
-    await lake.load({
-      jobId: `tributary_load_${application.stage}`,
-      table: application.stage,
-      fields,
-      rows: staged.rows,
-    });
+  const fields = stageFields(layout);
+  const { stage: name } = application;
+  const columnCount = layout.columns.length;
+  const bytesMax = application.inlineBytesMax;
+  const text = inlineRows(staged.rows, { columnCount, bytesMax });
+  const parameter = text === null || !application.takeInline(text) ? null : { name, value: text };
+  if (parameter === null && staged.rows.length > 0) {
+    await lake.createTable({ name, fields, lifetimeMs: stageLifetimeMs });
+    await lake.load({ jobId: `tributary_load_${name}`, table: name, fields, rows: staged.rows });
   }
-  const stage = relation(lake.dataset, application.stage);
+  const stage =
+    parameter === null ? relation(lake.dataset, name) : inlineRelation(parameter.name, fields);
   const { hasExactKeys, filled } = staged;
   const merge = { stage, floor, hasExactKeys, filled };
   const statements: string[] = [];
@@ -62,7 +75,7 @@ export async function applyTable(application: TableApplication): Promise<readonl
   if (fold.floor !== null) statements.push(applyFloorSql(layout.names, fold.floor));
   if (fold.removed.length > 0) statements.push(removeKeylessSql(layout, stage));
   if (fold.added.length > 0) statements.push(insertStateSql(layout, merge));
-  return statements;
+  return { statements, parameter };
 }
 
 /** `_cdc_exact` of a row: physical column name → exact text. */

@@ -7,12 +7,14 @@ import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layo
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
 import { shareOf } from '../shares.ts';
 import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
-import { applyTable, stageLifetimeMs } from './apply-table.ts';
+import { type AppliedTable, applyTable, stageLifetimeMs } from './apply-table.ts';
 import { LakeConnection } from './client.ts';
 import type { RowsOrigin } from './encode-row.ts';
 import { evolveTable } from './evolve-table.ts';
 import { InFlight, loadsInFlightMax } from './in-flight.ts';
 import { type LoadPace, loadPace, type PaceReport, type PaceSettings } from './load-pace.ts';
+import { inlineTableBytesMax } from './inline-rows.ts';
+import { Pending } from './pending.ts';
 import { bigqueryEngine } from './schema.ts';
 import { refuseLongScript, refuseManyTables } from './script-limits.ts';
 import {
@@ -50,6 +52,8 @@ export interface BigquerySinkOptions extends WriteOptions, PaceSettings {
   readonly share?: number;
   /** Number of shares: 1 if left out. Of a lake it is always the same. */
   readonly shares?: number;
+  /** A table's rows of no more bytes travel with the statements, without a load; 0: all are loaded. */
+  readonly inlineTableBytesMax?: number | undefined;
   /** Told after each published batch. */
   readonly onPace?: (report: PaceReport) => void;
   readonly onStep?: (step: BigquerySinkStep) => void;
@@ -81,13 +85,9 @@ class BigquerySink implements Sink {
   #floors: Record<string, PositionText> = {};
   /** Everything at or below it is visible: where the next transaction starts from. */
   #published: PositionText = positionZero;
-  /** What the next published batch brings with it: statements in order, staging tables, changed views. */
-  #pending: string[] = [];
-  #stages: string[] = [];
-  /** Topics whose tables the pending statements change, and the number of cuts that they are of. */
-  readonly #changed = new Set<string>();
-  #cutCount = 0;
-  readonly #views = new Map<string, TableLayout>();
+  #pending = new Pending();
+  /** Tables of other shares: theirs to keep, but their names are taken. */
+  #others: readonly TableLayout[] = [];
   /** What ended this owner's work: every later call fails with it. */
   #end: unknown = new PipelineError('sink-failed', 'the BigQuery sink is not open');
 
@@ -116,11 +116,11 @@ class BigquerySink implements Sink {
     });
     this.#histories = new Map();
     const { share, shares } = this.#tables;
-    for (const layout of await readLayouts(this.#lake, this.#tables)) {
-      if (shareOf(tableName(layout), shares) === share) {
-        this.#historyOf(layout.topic).add(layout);
-      }
-    }
+    const isOurs = (layout: TableLayout) => shareOf(tableName(layout), shares) === share;
+    const stored = await readLayouts(this.#lake, this.#tables);
+    for (const layout of stored.filter(isOurs)) this.#historyOf(layout.topic).add(layout);
+    const others = stored.filter((layout) => !isOurs(layout));
+    this.#others = [...new Map(others.map((layout) => [layout.topic, layout])).values()];
     // An owner that died between a commit and its views left them behind the tables.
     const layouts = [...this.#histories.values()].flatMap(({ newest }) => newest ?? []);
     await this.#shown.mend(layouts);
@@ -141,10 +141,10 @@ class BigquerySink implements Sink {
     // An older version, met again after a crash: its columns are all there.
     if (newest !== undefined && version.from < newest.from) return;
     const layouts = [...this.#histories.values()].flatMap((one) => one.newest ?? []);
-    refuseAlikeTables(this.#engine, version, layouts);
+    refuseAlikeTables(this.#engine, version, [...layouts, ...this.#others]);
     const evolution = planEvolution(this.#engine, newest, version);
     if (newest?.from === version.from && evolution.steps.length === 0) return;
-    const isPending = this.#pending.length > 0;
+    const isPending = !this.#pending.isEmpty;
     await this.#orAbandon(async () => {
       const { layout, notes } = evolution;
       const statements = await evolveTable({
@@ -154,9 +154,9 @@ class BigquerySink implements Sink {
         evolution,
         canMove: this.#canMove(layout),
       });
-      this.#pending.push(...statements, recordLayoutSql(this.#tables, layout, notes));
-      if (statements.length > 0) this.#changed.add(version.topic);
-      this.#views.set(version.topic, layout);
+      this.#pending.statements.push(...statements, recordLayoutSql(this.#tables, layout, notes));
+      if (statements.length > 0) this.#pending.changed.add(version.topic);
+      this.#pending.views.set(version.topic, layout);
       history.add(layout);
       // With nothing pending the change of shape stands by itself.
       if (!isPending) await this.#commitShape();
@@ -167,15 +167,15 @@ class BigquerySink implements Sink {
   async #moveState(layout: TableLayout): Promise<void> {
     const { states } = this.#open;
     if (!this.#canMove(layout) || !states.mustMove(layout, layout, [])) return;
-    const isPending = this.#pending.length > 0;
+    const isPending = !this.#pending.isEmpty;
     await states.move(layout, []);
-    this.#views.set(layout.topic, layout);
+    this.#pending.views.set(layout.topic, layout);
     if (!isPending) await this.#commitShape();
   }
 
   /** Rows that are still to be merged would be missing in a copy: then the table stays as it is for now. */
   #canMove({ topic }: TableLayout): boolean {
-    return this.#pending.length === 0 || this.#open.states.isKeyed(topic);
+    return this.#pending.isEmpty || this.#open.states.isKeyed(topic);
   }
 
   async apply(batch: SinkBatch): Promise<void> {
@@ -188,10 +188,10 @@ class BigquerySink implements Sink {
         await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
       }
       await this.#applyFloors(batch.cut.cut);
-      for (const { version } of batch.tables) this.#changed.add(version.topic);
-      this.#cutCount += 1;
+      for (const { version } of batch.tables) this.#pending.changed.add(version.topic);
+      this.#pending.cutCount += 1;
       const { shares } = this.#tables;
-      refuseManyTables(this.#changed.size, { known: this.#histories.size, shares });
+      refuseManyTables(this.#pending.changed.size, { known: this.#histories.size, shares });
       if (batch.deadLetters.length > 0) await this.#stageLetters(batch);
       await this.#loadTables(batch);
       this.#step('staged');
@@ -199,11 +199,11 @@ class BigquerySink implements Sink {
       const { places } = this.#open.states;
       const pace = this.#pace.takeForLedger();
       const entry = { batch, floors: this.#floors, states: places, durationMs, pace };
-      this.#pending.push(ledgerSql(this.#tables, entry));
+      this.#pending.statements.push(ledgerSql(this.#tables, entry));
       // Said with the batch that makes it too long, not after hours at the end of its transaction.
-      refuseLongScript(Buffer.byteLength(this.#script()), this.#cutCount);
+      refuseLongScript(Buffer.byteLength(this.#script()), this.#pending.cutCount);
       if (!batch.cut.publish) return;
-      this.#pending.push(...publishSql(this.#tables, entry));
+      this.#pending.statements.push(...publishSql(this.#tables, entry));
       this.#step('before-commit');
       await this.#commit(batch);
       const report = this.#pace.noteBatch();
@@ -214,7 +214,7 @@ class BigquerySink implements Sink {
 
   /** A batch that is not published is one of several of a transaction: the next one need not wait. */
   pauseMs(): number {
-    return this.#pending.length > 0 ? 0 : this.#pace.spacing.ms;
+    return !this.#pending.isEmpty ? 0 : this.#pace.spacing.ms;
   }
 
   /** Nothing is locked. */
@@ -224,7 +224,7 @@ class BigquerySink implements Sink {
   }
 
   async close(): Promise<void> {
-    this.#forgetPending();
+    this.#pending = new Pending();
     await this.#parts?.writes.close();
     this.#parts = null;
     this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
@@ -232,12 +232,12 @@ class BigquerySink implements Sink {
 
   async #stageLetters({ deadLetters, id }: SinkBatch): Promise<void> {
     const table = this.#stageName(id, 'dead letters');
-    this.#stages.push(table);
+    this.#pending.stages.push(table);
     const fields = deadLetterFields;
     await this.#lake.createTable({ name: table, fields, lifetimeMs: stageLifetimeMs });
     const rows = stagedLetters(deadLetters);
     await this.#lake.load({ jobId: `tributary_load_${table}`, table, fields, rows });
-    this.#pending.push(deadLettersSql(this.#tables, table, id));
+    this.#pending.statements.push(deadLettersSql(this.#tables, table, id));
   }
 
   /** The tables are loaded side by side; their statements keep their order. */
@@ -248,12 +248,12 @@ class BigquerySink implements Sink {
     // All have ended before one's failure is told: nothing of this owner is then at work.
     for (const loaded of await Promise.allSettled(loads)) {
       if (loaded.status === 'rejected') throw loaded.reason;
-      this.#pending.push(...loaded.value);
+      this.#pending.add(loaded.value);
     }
   }
 
   /** Gives the statements that the next transaction takes for the table. */
-  async #loadTable(table: TableBatch, origin: RowsOrigin): Promise<readonly string[]> {
+  async #loadTable(table: TableBatch, origin: RowsOrigin): Promise<AppliedTable> {
     const { version, fold } = table;
     const { topic } = version;
     const { changes, states } = this.#open;
@@ -263,11 +263,11 @@ class BigquerySink implements Sink {
     if (fold.floor !== null) this.#floors[topic] = fold.floor;
     if (states.isKeyed(topic)) {
       await this.#writeKeyed(table);
-      return [];
+      return { statements: [], parameter: null };
     }
     const stage = this.#stageName(origin.batchId, topic);
-    this.#stages.push(stage);
-    return await applyTable({
+    const pending = this.#pending;
+    const applied = await applyTable({
       lake: this.#lake,
       layout,
       batch: table,
@@ -275,7 +275,11 @@ class BigquerySink implements Sink {
       ...origin,
       floor: this.#floors[topic] ?? null,
       stage,
+      inlineBytesMax: this.#options.inlineTableBytesMax ?? inlineTableBytesMax,
+      takeInline: (text) => pending.takeInline(text),
     });
+    if (applied.parameter === null) pending.stages.push(stage);
+    return applied;
   }
 
   async #writeKeyed({ version, fold }: TableBatch): Promise<void> {
@@ -288,7 +292,7 @@ class BigquerySink implements Sink {
 
   async #replaceState(layout: TableLayout): Promise<void> {
     await this.#open.states.replace(layout);
-    this.#views.set(layout.topic, layout);
+    this.#pending.views.set(layout.topic, layout);
   }
 
   #layoutOf(version: TableVersion): VersionLayout {
@@ -315,8 +319,8 @@ class BigquerySink implements Sink {
       if (floor === null || newest === undefined || floor > cut) continue;
       if (floor <= (this.#floors[topic] ?? positionZero)) continue;
       if (states.isKeyed(topic)) await this.#replaceState(newest);
-      else this.#pending.push(applyFloorSql(states.names(newest), floor));
-      this.#changed.add(topic);
+      else this.#pending.statements.push(applyFloorSql(states.names(newest), floor));
+      this.#pending.changed.add(topic);
       this.#floors[topic] = floor;
     }
   }
@@ -324,24 +328,24 @@ class BigquerySink implements Sink {
   async #commitShape(): Promise<void> {
     const { states } = this.#open;
     if (Object.keys(states.places).length > 0) {
-      this.#pending.push(placeStatesSql(this.#tables, states.places));
+      this.#pending.statements.push(placeStatesSql(this.#tables, states.places));
     }
-    await this.#lake.run(this.#script());
+    await this.#lake.run(this.#script(), this.#pending.parameters);
     await refuseOtherEpoch(this.#lake, this.#tables, this.#epoch);
-    await this.#shown.swap(this.#views.values());
-    this.#forgetPending();
+    await this.#shown.swap(this.#pending.views.values());
+    this.#pending = new Pending();
     await states.dropReplaced();
   }
 
   /** What is pending, in one transaction that does nothing unless the lake is where this owner left it. */
   #script(): string {
     const from = { epoch: this.#epoch, applied: this.#published };
-    return guardedScript(this.#tables, from, this.#pending);
+    return guardedScript(this.#tables, from, this.#pending.statements);
   }
 
   /** One transaction. What became of it, the checkpoint says: also when its reply was lost. */
   async #commit(batch: SinkBatch): Promise<void> {
-    const failure: unknown = await this.#lake.run(this.#script()).then(
+    const failure: unknown = await this.#lake.run(this.#script(), this.#pending.parameters).then(
       () => undefined,
       (error: unknown) => error,
     );
@@ -350,9 +354,9 @@ class BigquerySink implements Sink {
       throw failure ?? new PipelineError('sink-corrupt', 'the lake did not take a batch');
     }
     this.#published = batch.checkpoint.applied;
-    await this.#shown.swap(this.#views.values());
-    const stages = this.#stages;
-    this.#forgetPending();
+    await this.#shown.swap(this.#pending.views.values());
+    const { stages } = this.#pending;
+    this.#pending = new Pending();
     await this.#open.states.dropReplaced();
     // They expire by themselves if this fails.
     await Promise.allSettled(stages.map((stage) => this.#lake.dropTable(stage)));
@@ -364,17 +368,9 @@ class BigquerySink implements Sink {
       await work();
     } catch (error) {
       this.#end ??= error;
-      this.#forgetPending();
+      this.#pending = new Pending();
       throw this.#end;
     }
-  }
-
-  #forgetPending(): void {
-    this.#pending = [];
-    this.#stages = [];
-    this.#changed.clear();
-    this.#cutCount = 0;
-    this.#views.clear();
   }
 
   #historyOf(topic: string): TableHistory {

@@ -6,6 +6,7 @@ import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import { backoffDelayMs } from '../../runtime/retry.ts';
 import { type ErrorProto, errorOfProto, reasonOf, translateBigqueryError } from './errors.ts';
+import type { TextParameter } from './inline-rows.ts';
 import { noUsage, type Usage } from './load-pace.ts';
 import { MetadataPace } from './metadata-pace.ts';
 import type { TableField } from './sql.ts';
@@ -115,8 +116,8 @@ export class LakeConnection {
   }
 
   /** Runs a statement or script to its end; throws what it failed with. */
-  async run(sql: string): Promise<void> {
-    await this.#finished(await this.#start(sql));
+  async run(sql: string, parameters: readonly TextParameter[] = []): Promise<void> {
+    await this.#finished(await this.#start(sql, parameters));
   }
 
   /** Runs a DDL statement on a table that exists when the quota of such changes allows it. */
@@ -272,7 +273,7 @@ export class LakeConnection {
     return promise;
   }
 
-  async #start(sql: string): Promise<Job> {
+  async #start(sql: string, parameters: readonly TextParameter[] = []): Promise<Job> {
     const { location } = this.#options;
     const jobId = `tributary_${randomUUID()}`;
     const reference = {
@@ -280,7 +281,12 @@ export class LakeConnection {
       jobId,
       ...(location === undefined ? {} : { location }),
     };
-    const configuration = { query: { query: sql, useLegacySql: false }, labels: this.#labels() };
+    const given = parameters.map(({ name, value }) => {
+      return { name, parameterType: { type: 'STRING' }, parameterValue: { value } };
+    });
+    const named = given.length === 0 ? {} : { parameterMode: 'NAMED', queryParameters: given };
+    const query = { query: sql, useLegacySql: false, ...named };
+    const configuration = { query, labels: this.#labels() };
     const json = { jobReference: reference, configuration };
     return await this.#request<Job>({ method: 'POST', uri: '/jobs', json }).catch(
       (error: unknown) => this.#jobBehind(jobId, error),

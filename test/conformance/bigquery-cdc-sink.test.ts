@@ -8,7 +8,7 @@ afterAll(() => fake[Symbol.asyncDispose]());
 
 runSinkSuite({
   name: 'bigquery cdc',
-  create: () => fakeBigqueryHarness(fake, () => 'bigquery-cdc'),
+  create: () => fakeBigqueryHarness(fake, () => ({ mode: 'bigquery-cdc' })),
   runs: 6,
   skip: [
     {

@@ -7,3 +7,10 @@ const fake = await FakeBigQuery.start();
 afterAll(() => fake[Symbol.asyncDispose]());
 
 runSinkSuite({ name: 'bigquery', create: () => fakeBigqueryHarness(fake), runs: 6 });
+
+const inline = { inlineTableBytesMax: 64 << 10 };
+runSinkSuite({
+  name: 'bigquery, small batches without a load',
+  create: () => fakeBigqueryHarness(fake, () => inline),
+  runs: 4,
+});

@@ -8,6 +8,6 @@ afterAll(() => fake[Symbol.asyncDispose]());
 
 runSinkSuite({
   name: 'bigquery stream',
-  create: () => fakeBigqueryHarness(fake, () => 'stream'),
+  create: () => fakeBigqueryHarness(fake, () => ({ mode: 'stream' })),
   runs: 6,
 });

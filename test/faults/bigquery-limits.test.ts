@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
 import { readLoadCosts } from '../../sinks/bigquery/load-costs.ts';
@@ -6,7 +7,11 @@ import type { PaceReport } from '../../sinks/bigquery/load-pace.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import { positionZero } from '../../schemas/position.ts';
 import type { LogicalType, TableVersion } from '../../schemas/table-schema.ts';
+import { shareOf } from '../../sinks/shares.ts';
 import type { Checkpoint, Sink } from '../../sinks/sink.ts';
+import { commandsArbitrary, runHistory } from '../conformance/sink-history.ts';
+import { applyCuts } from '../conformance/sink-suite-steps.ts';
+import { fakeBigqueryHarness } from '../support/fake-bigquery-harness.ts';
 import { BatchMaker, versionOf } from '../support/batch-maker.ts';
 import { FakeBigQuery } from '../support/bigquery/fake-bigquery.ts';
 
@@ -26,7 +31,13 @@ beforeEach(async () => {
   await fake.store.createDataset({ projectId: 'test', datasetId: dataset });
 });
 
-const place = () => ({ project: 'test', dataset, location: 'US', endpoint: fake.apiEndpoint });
+const place = () => ({
+  project: 'test',
+  dataset,
+  location: 'US',
+  endpoint: fake.apiEndpoint,
+  inlineTableBytesMax: 0,
+});
 
 function tablesOf(maker: BatchMaker, count: number): readonly TableVersion[] {
   return Array.from({ length: count }, (_, index) =>
@@ -284,3 +295,71 @@ test('what batches cost is in the ledger, in the report after each and in what s
   });
   await sink.close();
 });
+
+test('a small batch needs no load and no staging table; a large one is loaded', async () => {
+  const reports: PaceReport[] = [];
+  const sink = createBigquerySink({
+    ...place(),
+    inlineTableBytesMax: 2_000,
+    onPace: (report) => reports.push(report),
+  });
+  const checkpoint = await fillOnce(sink, 3);
+  const maker = new BatchMaker(2);
+  const [version] = tablesOf(new BatchMaker(), 1);
+  for (let id = 0; id < 50; id += 1) maker.add(version!, { op: 'c', after: [id, 'x'.repeat(50)] });
+  await maker.apply(sink, checkpoint);
+  expect(reports.map(({ loads }) => loads)).toEqual([0, 1]);
+  const tables = fake.store.tables({ projectId: 'test', datasetId: dataset });
+  expect(tables.filter(({ ref }) => ref.tableId.includes('stage'))).toEqual([]);
+  await sink.close();
+});
+
+test('whatever is in a batch, its tables are the same whether its rows were loaded or travelled with the statements', async () => {
+  expect.hasAssertions();
+  await fc.assert(
+    fc.asyncProperty(commandsArbitrary(30), async (commands) => {
+      const history = runHistory(commands);
+      const last = history.cuts.length - 1;
+      const cuts = history.cuts.map((_, index) => ({
+        index,
+        publish: index % 2 === 0 || index === last,
+      }));
+      const stored = new Map<number, unknown[]>();
+      for (const bytes of [0, 1 << 20]) {
+        const harness = await fakeBigqueryHarness(fake, () => ({ inlineTableBytesMax: bytes }));
+        await applyCuts(harness.sink, history, cuts);
+        const tables: unknown[] = [];
+        for (const { table } of history.cuts.at(-1)?.versions ?? []) {
+          const [rows, changes] = [await harness.rows(table), await harness.changes(table)];
+          tables.push([table.name, bySeq(rows), bySeq(changes)]);
+        }
+        stored.set(bytes, tables);
+        await harness.destroy();
+      }
+      expect(stored.get(1 << 20)).toEqual(stored.get(0));
+    }),
+    { numRuns: 5 },
+  );
+});
+
+test('a share leaves the tables of the others alone', async () => {
+  const share = shareOf('public.t0', 2);
+  const owner = createBigquerySink({ ...place(), share, shares: 2 });
+  await fillOnce(owner, 1);
+  await owner.close();
+  await openLakeReader(place()).rows(
+    `create or replace view \`${dataset}\`.t0 as select 1 as id, 'x' as value`,
+  );
+  const viewsMadeBy = async (number: number) => {
+    statements = [];
+    const sink = createBigquerySink({ ...place(), share: number, shares: 2 });
+    await sink.open();
+    await sink.close();
+    return statements.filter((sql) => /create or replace view/i.test(sql)).length;
+  };
+  expect(await viewsMadeBy(1 - share)).toBe(0);
+  expect(await viewsMadeBy(share)).toBe(1);
+});
+
+const bySeq = <T extends { readonly seq: string }>(rows: readonly T[]): readonly T[] =>
+  rows.toSorted((a, b) => (a.seq < b.seq ? -1 : 1));

@@ -151,7 +151,7 @@ describe('rows and changes through the Storage Write interface', () => {
         let owner = 0;
         const harness = await fakeBigqueryHarness(fake, () => {
           owner += 1;
-          return given[owner % given.length]?.mode ?? 'stream';
+          return { mode: given[owner % given.length]?.mode ?? 'stream' };
         });
         try {
           await loadThrough(harness, history, given);
@@ -181,7 +181,7 @@ describe('rows and changes through the Storage Write interface', () => {
       fc.asyncProperty(commandsArbitrary(40), async (commands) => {
         const history = runHistory([...commands]);
         const every = cutsOf(history, { stride: 1, publishes: 1 });
-        const harness = await fakeBigqueryHarness(fake, () => 'bigquery-cdc');
+        const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'bigquery-cdc' }));
         try {
           await applyCuts(harness.sink, history, every, ({ index }) =>
             expectRowsAt(harness, history, index),
@@ -199,7 +199,7 @@ describe('rows and changes through the Storage Write interface', () => {
     const history = runHistory(
       [0, 1].map((pick) => ({ ...insert, pick, endsTransaction: pick === 0 })),
     );
-    const harness = await fakeBigqueryHarness(fake, () => 'stream');
+    const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'stream' }));
     const [items] = history.cuts[0]?.versions ?? [];
     await applyCuts(harness.sink, history, [
       { index: 0, publish: true },
@@ -221,7 +221,7 @@ describe('rows and changes through the Storage Write interface', () => {
         { ...one, what: 'move', pick: 1, value: 2, keepsToast: true },
         { ...one, what: 'insert', pick: 0, value: 3 },
       ]);
-      const harness = await fakeBigqueryHarness(fake, () => 'bigquery-cdc');
+      const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'bigquery-cdc' }));
       await applyCuts(harness.sink, history, [{ index: 0, publish: true }]);
       harness.crashAt(step);
       const dying = applyCuts(await harness.reopen(), history, [{ index: 2, publish: true }]);
@@ -238,7 +238,7 @@ describe('rows and changes through the Storage Write interface', () => {
     { title: 'a stream that it makes only then', cuts: [] },
   ])('a replaced owner appends nothing more to $title', async ({ cuts }) => {
     const history = runHistory([0, 1, 2].map((pick) => ({ ...one, what: 'insert', pick })));
-    const harness = await fakeBigqueryHarness(fake, () => 'stream');
+    const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'stream' }));
     const zombie = harness.sink;
     const checkpoint = await applyCuts(zombie, history, cuts);
     for (const version of history.cuts[0]?.versions ?? []) await zombie.evolve(version);
@@ -252,7 +252,7 @@ describe('rows and changes through the Storage Write interface', () => {
 
   it('what a replaced owner had under way arrives too late to be appended', async () => {
     const history = runHistory([0, 1, 2].map((pick) => ({ ...one, what: 'insert', pick })));
-    const harness = await fakeBigqueryHarness(fake, () => 'stream');
+    const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'stream' }));
     const zombie = harness.sink;
     const checkpoint = await applyCuts(zombie, history, [{ index: 0, publish: true }]);
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -296,7 +296,7 @@ describe('rows and changes through the Storage Write interface', () => {
   });
 
   it('rows go along when their key becomes one that only statements can merge by, and back', async () => {
-    const harness = await fakeBigqueryHarness(fake, () => 'bigquery-cdc');
+    const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'bigquery-cdc' }));
     const columns = ['id', 'day'].map((name): ColumnSchema => {
       const type = name === 'id' ? ({ kind: 'int8' } as const) : ({ kind: 'date' } as const);
       return { name, type, pgType: name === 'id' ? 'bigint' : 'date', nullable: true };

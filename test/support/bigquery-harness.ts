@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Change, DeadLetter } from '../../schemas/change.ts';
 import { parseLsn } from '../../schemas/lsn.ts';
-import { bigquerySinkSteps, createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
-import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
+import {
+  type BigquerySinkOptions,
+  bigquerySinkSteps,
+  createBigquerySink,
+} from '../../sinks/bigquery/bigquery-sink.ts';
 import { type LakeReader, openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import type { LakeChange, SinkHarness } from '../conformance/sink-suite.ts';
 import { post, send } from './local-bigquery/rest.ts';
@@ -13,10 +16,10 @@ export interface BigqueryHarness extends SinkHarness {
   readonly dataset: string;
 }
 
-/** A BigQuery sink on a dataset of its own. `modeOf` is asked for the mode of each owner. */
+/** A BigQuery sink on a dataset of its own. `settingsOf` is asked for the settings of each owner. */
 export async function bigqueryHarness(
   server: TestBigQuery,
-  modeOf: () => BigQueryMode = () => 'batch',
+  settingsOf: () => Partial<BigquerySinkOptions> = () => ({}),
 ): Promise<BigqueryHarness> {
   const { project, endpoint, location, grpcAddress } = server;
   const dataset = `${server.dataset}_${randomBytes(6).toString('hex')}`;
@@ -29,7 +32,9 @@ export async function bigqueryHarness(
   const newSink = () =>
     createBigquerySink({
       ...options,
-      mode: modeOf(),
+      // The suites are about staging tables, unless they say otherwise.
+      inlineTableBytesMax: 0,
+      ...settingsOf(),
       onStep: (step) => {
         if (step !== doomed) return;
         doomed = null;

@@ -1,4 +1,4 @@
-import type { BigQueryMode } from '../../sinks/bigquery/permissions.ts';
+import type { BigquerySinkOptions } from '../../sinks/bigquery/bigquery-sink.ts';
 import type { FakeBigQuery } from './bigquery/fake-bigquery.ts';
 import { type BigqueryHarness, bigqueryHarness } from './bigquery-harness.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
@@ -6,9 +6,9 @@ import type { TestBigQuery } from './test-bigquery.ts';
 /** A BigQuery sink on a dataset of its own in the BigQuery of the tests. */
 export function fakeBigqueryHarness(
   fake: FakeBigQuery,
-  modeOf?: () => BigQueryMode,
+  settingsOf?: () => Partial<BigquerySinkOptions>,
 ): Promise<BigqueryHarness> {
-  return bigqueryHarness(testServerOf(fake), modeOf);
+  return bigqueryHarness(testServerOf(fake), settingsOf);
 }
 
 export function testServerOf(fake: FakeBigQuery): TestBigQuery {

@@ -20,6 +20,8 @@ export const functionMacros: readonly string[] = [
     then rtrim(rtrim(value::varchar, '0'), '.') else value::varchar end`,
   `create macro json_value(value, path) as case when json_type(value, path) in ('ARRAY', 'OBJECT') then null
     else json_extract_string(value, path) end`,
+  `create macro json_query_array(value) as json_extract(value, '$[*]')`,
+  `create macro json_value_array(value, path) as json_extract_string(value, path || '[*]')`,
   `create macro json_query(value, path) as json_extract(value, path)`,
   `create macro to_json_string(value) as case
     when typeof(value) = 'TIMESTAMP WITH TIME ZONE'
