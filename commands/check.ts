@@ -1,14 +1,20 @@
 import pc from 'picocolors';
-import { closeSession, openSession } from '../capture/postgres/connection.ts';
+import { closeSession, openSession, type SqlSession } from '../capture/postgres/connection.ts';
 import { preflight, type Finding } from '../capture/postgres/preflight.ts';
+import { readPublication } from '../capture/postgres/publication.ts';
+import { compilePatterns } from '../capture/postgres/table-patterns.ts';
+import type { Config } from '../runtime/config.ts';
 import { errorPolicies } from '../runtime/errors.ts';
+import { tableName } from '../schemas/table-schema.ts';
 import { defineCommand } from './command.ts';
+import { configuredLake } from './lakes/open-lake.ts';
 
 export const checkCommand = defineCommand({
   description: [
-    'Examines the source: server settings, role, publication, slot and every table. Says what is',
-    'missing, why it matters and the SQL that mends it. Changes nothing. Exit code 3 when capture',
-    'would fail.',
+    'Examines the source: server settings, role, publication, slot and every table; and of a lake in',
+    'BigQuery its place and permissions, by a write of no rows to a table that goes again. Says what is',
+    'missing, why it matters and the SQL that mends it. Changes nothing. Exit code 3 when capture or',
+    'loading would fail.',
   ].join('\n'),
   example: 'tributary check --config tributary.yaml',
   args: {},
@@ -16,7 +22,8 @@ export const checkCommand = defineCommand({
     const { config } = context.open();
     const session = await openSession({ url: config.source.url });
     try {
-      const findings = await preflight(session, config.source);
+      const lakes = await checkLakes(session, config);
+      const findings = [...(await preflight(session, config.source)), ...lakes];
       context.print(context.isJson ? JSON.stringify({ findings }) : renderFindings(findings));
       return findings.some(({ severity }) => severity === 'error')
         ? errorPolicies['source-unfit'].exit
@@ -27,9 +34,23 @@ export const checkCommand = defineCommand({
   },
 });
 
+/** What the lakes lack, each finding with the name of its sink. */
+async function checkLakes(session: SqlSession, config: Config): Promise<readonly Finding[]> {
+  const publication = await readPublication(session, config.source.publication);
+  const isCaptured = compilePatterns(config.source.tables);
+  const tables = (publication?.tables ?? []).map(tableName).filter(isCaptured);
+  const found = Object.entries(config.sinks).map(async ([name, settings]) => {
+    const isLoaded = compilePatterns(settings.tables);
+    const findings = await configuredLake(name, config).check(tables.filter(isLoaded).length);
+    return findings.map((finding) => ({ ...finding, what: `sink ${name}: ${finding.what}` }));
+  });
+  return (await Promise.all(found)).flat();
+}
+
 /** Findings for people, each with the SQL to run. */
 export function renderFindings(findings: readonly Finding[]): string {
-  if (findings.length === 0) return 'The source is ready: nothing stands in the way of capture.';
+  if (findings.length === 0)
+    return 'All is ready: nothing stands in the way of capture and loading.';
   const errors = findings.filter(({ severity }) => severity === 'error').length;
   const warnings = findings.length - errors;
   return [

@@ -136,6 +136,8 @@ sinks:
     kms_key: projects/p/locations/eu/keyRings/r/cryptoKeys/k
     labels: { team: data }
     shares: 3
+    spacing: { least: 10 s }
+    budget: 50 GiB
 `);
     expect(sinks['small']).toEqual({
       type: 'bigquery',
@@ -147,6 +149,7 @@ sinks:
       shares: 1,
       tables: ['*.*'],
       batch: { size: 64 << 20, rows: 200_000 },
+      spacing: { least: 1_000, longest: 600_000 },
     });
     expect(sinks['large']).toMatchObject({
       location: 'EU',
@@ -156,6 +159,8 @@ sinks:
       credentials_file: resolve('key.json'),
       labels: { team: 'data' },
       shares: 3,
+      spacing: { least: 10_000, longest: 600_000 },
+      budget: 50 * 1024 ** 3,
     });
   });
 

@@ -2,6 +2,9 @@ import { dirname, join } from 'node:path';
 import { bigqueryLake } from '../../models/bigquery-lake.ts';
 import type { BigquerySinkConfig, Config } from '../../runtime/config.ts';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
+import { checkLake, type LakeFinding } from '../../sinks/bigquery/check-lake.ts';
+import { readLoadCosts } from '../../sinks/bigquery/load-costs.ts';
+import { sharesNeeded, sourceTablesMax } from '../../sinks/bigquery/script-limits.ts';
 import type { WriteOptions } from '../../sinks/bigquery/sink-parts.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import type { SinkPause } from '../../sinks/run-sink.ts';
@@ -24,7 +27,15 @@ export function bigqueryLakeOf(
   const options = lakeOptionsOf(settings);
   const { shares: shareCount } = settings;
   const openMembership = () => membershipOf(name, config);
-  const newSink = (share: number) => createBigquerySink({ ...options, share, shares: shareCount });
+  const newSink = (share: number) =>
+    createBigquerySink({
+      ...options,
+      share,
+      shares: shareCount,
+      spacingMsMin: settings.spacing.least,
+      spacingMsMax: settings.spacing.longest,
+      scanBytesPerHourMax: settings.budget,
+    });
   return {
     shareCount,
     openMembership,
@@ -36,6 +47,14 @@ export function bigqueryLakeOf(
     evict: async () => false,
     checkpoint: () => openLakeReader(options).checkpoint(),
     borrow: (_options, use) => use(),
+    check: async (tableCount) => [
+      ...(await checkLake(options)),
+      ...checkShares(tableCount, shareCount),
+    ],
+    costs: async () => {
+      const isOpened = (await openLakeReader(options).checkpoint()) !== null;
+      return isOpened ? await readLoadCosts(options) : null;
+    },
     hold: (signal) =>
       holdShares({
         config,
@@ -75,6 +94,19 @@ function lakeOptionsOf(settings: BigquerySinkConfig): WriteOptions {
     kmsKey: settings.kms_key,
     maxStalenessMinutes: staleness === undefined ? undefined : Math.ceil(staleness / 60_000),
   };
+}
+
+function checkShares(tableCount: number, shareCount: number): readonly LakeFinding[] {
+  const needed = sharesNeeded(tableCount);
+  if (needed <= shareCount) return [];
+  return [
+    {
+      severity: 'warning',
+      what: `${tableCount} tables in ${shareCount === 1 ? '1 share' : `${shareCount} shares`}`,
+      why: `one transaction of BigQuery changes at most ${sourceTablesMax} of them; set shares: ${needed} before the first load`,
+      sql: null,
+    },
+  ];
 }
 
 /** Workers of a lake that all can reach meet where they all have the log. */

@@ -40,6 +40,8 @@ export function duckdbLakeOf(
         return await lake.checkpoint();
       }),
     borrow,
+    check: async () => [],
+    costs: async () => null,
     hold: (signal) => holdFile(config, settings, signal),
     models: () => ({ lake: duckdbLake(path), workDir: join(dirname(path), 'models') }),
   };

@@ -1,5 +1,7 @@
 import type { ModelsLake } from '../../models/lake.ts';
 import type { PositionText } from '../../schemas/position.ts';
+import type { LakeFinding } from '../../sinks/bigquery/check-lake.ts';
+import type { LoadCosts } from '../../sinks/bigquery/load-costs.ts';
 import type { SinkPause } from '../../sinks/run-sink.ts';
 import type { Checkpoint, Sink } from '../../sinks/sink.ts';
 import type { MemberRecord, Membership } from '../../sinks/workers/membership.ts';
@@ -22,6 +24,10 @@ export interface ConfiguredLake {
   /** Keeps the lake exactly at a position, for `verify`. */
   readonly hold: (signal: AbortSignal) => HoldLake;
   models(): ModelsPlace;
+  /** What keeps the sink from loading so many tables; nothing of a lake that needs no preparation. */
+  check(tableCount: number): Promise<readonly LakeFinding[]>;
+  /** What loading costs; null where nobody sends a bill, or nothing is loaded yet. */
+  costs(): Promise<LoadCosts | null>;
 }
 
 export interface OpenedSink extends Disposable {

@@ -10,6 +10,7 @@ import { controlTopics, type Watermark } from '../../schemas/control.ts';
 import { formatLsn, parseLsn, type Lsn } from '../../schemas/lsn.ts';
 import { parsePosition, type PositionText, positionZero } from '../../schemas/position.ts';
 import { isEnded } from '../../sinks/process-state.ts';
+import type { LoadCosts } from '../../sinks/bigquery/load-costs.ts';
 import type { Checkpoint } from '../../sinks/sink.ts';
 import type { MemberRecord } from '../../sinks/workers/membership.ts';
 import { silenceMsMax } from '../../sinks/workers/run-worker.ts';
@@ -80,6 +81,8 @@ export interface SinkStatus {
   readonly committedAt: string | null;
   /** From that commit to the newest one on the log; null when one of them is not known. */
   readonly behindMs: number | null;
+  /** What loading costs; null where nobody sends a bill. */
+  readonly costs: LoadCosts | null;
 }
 
 /** A process that loads a part of a lake, or stands by. */
@@ -93,7 +96,7 @@ export interface WorkerStatus {
   readonly seenMsAgo: number;
 }
 
-type LakeOf = (sink: string) => Pick<ConfiguredLake, 'checkpoint' | 'openMembership'>;
+type LakeOf = (sink: string) => Pick<ConfiguredLake, 'checkpoint' | 'openMembership' | 'costs'>;
 
 /** Reads every stage that can be read; throws nothing. */
 export async function readStatus(config: Config, lakeOf: LakeOf): Promise<Status> {
@@ -116,7 +119,9 @@ export async function readStatus(config: Config, lakeOf: LakeOf): Promise<Status
       const lake = lakeOf(name);
       const sink = await stage(async () => {
         const checkpoint = await lake.checkpoint();
+        const costs = checkpoint === null ? null : await lake.costs();
         return sinkStatus(checkpoint, {
+          costs,
           log: 'problem' in log ? null : log,
           committedAt: await appliedCommit(openLog, config.log.prefix, checkpoint),
         });
@@ -223,9 +228,15 @@ async function appliedCommit(
   return record?.offset === offset ? commitTime(watermarkOf(record)) : null;
 }
 
+interface SinkFacts {
+  readonly log: LogStatus | null;
+  readonly committedAt: string | null;
+  readonly costs: LoadCosts | null;
+}
+
 function sinkStatus(
   checkpoint: Checkpoint | null,
-  { log, committedAt }: { readonly log: LogStatus | null; readonly committedAt: string | null },
+  { log, committedAt, costs }: SinkFacts,
 ): SinkStatus {
   const { epoch = 0, applied = positionZero } = checkpoint ?? {};
   // A cut is the last position below an LSN, so one byte above it is where the sink goes on.
@@ -245,6 +256,7 @@ function sinkStatus(
     behindBytes,
     committedAt,
     behindMs: behindBytes === 0 ? 0 : behindMs,
+    costs,
   };
 }
 

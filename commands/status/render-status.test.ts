@@ -34,6 +34,23 @@ test('each stage is a block, each position a line', () => {
         behindBytes: 317_512,
         committedAt: '2026-01-02T03:04:04.178Z',
         behindMs: 1_500,
+        costs: {
+          lastHour: {
+            batches: 40,
+            loads: 12,
+            bytesProcessed: 1,
+            bytesBilled: 10 * 1024 ** 3,
+            bytesPerBatch: 256 * 1024 ** 2,
+          },
+          lastDay: {
+            batches: 900,
+            loads: 300,
+            bytesProcessed: 1,
+            bytesBilled: 1,
+            bytesPerBatch: 1,
+          },
+          spacing: { ms: 90_000, limit: 'budget' },
+        },
       },
       other: {
         epoch: 0,
@@ -42,6 +59,7 @@ test('each stage is a block, each position a line', () => {
         behindBytes: null,
         committedAt: null,
         behindMs: null,
+        costs: null,
       },
     },
     workers: {
@@ -66,6 +84,8 @@ test('each stage is a block, each position a line', () => {
       parked      public.stock      rule BACKWARD
     sink lake
       applied     16/B3700000       310.1 KiB behind, 1.5 s of commits, newest commit 2026-01-02T03:04:04.178Z
+      cost        10 GiB            billed in the last hour, 256 MiB a batch; 40 batches, 12 loads (300 in a day)
+      waits       1.5 min           between batches: budget
       worker      4711              on one, loads
       worker      4712              on one, loads 2 shares
       worker      17                on two, stands by

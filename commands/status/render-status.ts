@@ -74,7 +74,27 @@ function sinkLines(sink: SinkStatus): readonly string[] {
   if (epoch === 0) return [line('applied', appliedLsn, 'nothing is loaded yet')];
   const time = behindMs === null ? '' : `, ${formatDuration(Math.round(behindMs))} of commits`;
   const newest = committedAt === null ? '' : `, newest commit ${committedAt}`;
-  return [line('applied', appliedLsn, `${behind(behindBytes)}${time}${newest}`)];
+  const applied = line('applied', appliedLsn, `${behind(behindBytes)}${time}${newest}`);
+  return [applied, ...costLines(sink.costs)];
+}
+
+function costLines(costs: SinkStatus['costs']): readonly string[] {
+  if (costs === null) return [];
+  const { batches, loads, bytesBilled, bytesPerBatch } = costs.lastHour;
+  const each = bytesPerBatch === null ? '' : `, ${formatSize(Math.round(bytesPerBatch))} a batch`;
+  const hour = `billed in the last hour${each}; ${batches} batches, ${loads} loads (${costs.lastDay.loads} in a day)`;
+  const { spacing } = costs;
+  const pace =
+    spacing === null
+      ? []
+      : [
+          line(
+            'waits',
+            formatDuration(Math.round(spacing.ms)),
+            `between batches: ${spacing.limit}`,
+          ),
+        ];
+  return [line('cost', formatSize(bytesBilled), hour), ...pace];
 }
 
 function workerLine({ host, pid, state, shares, seenMsAgo }: WorkerStatus): string {

@@ -3,9 +3,11 @@ import {
   choice,
   constant,
   count,
+  duration,
   flag,
   optionalDuration,
   optionalPath,
+  optionalSize,
   optionalText,
   path,
   size,
@@ -142,7 +144,7 @@ export const bigquerySinkSchema = z.strictObject({
   }),
   shares: count({
     description:
-      'Sets that the tables are divided into, each with transactions and a worker of its own; fixed once the lake is loaded. One per 45 tables.',
+      'Sets that the tables are divided into, each with transactions and a worker of its own; fixed once the lake is loaded. More than 47 tables need more than one.',
     example: '2',
     default: '1',
     min: '1',
@@ -150,4 +152,29 @@ export const bigquerySinkSchema = z.strictObject({
   }),
   tables,
   batch,
+  spacing: z
+    .strictObject({
+      least: duration({
+        description: 'Batches wait for one another at least so long: fewer, larger ones cost less.',
+        example: '10 s',
+        default: '1 s',
+        min: '0 s',
+        max: '1 h',
+      }),
+      longest: duration({
+        description: 'They wait no longer for the budget.',
+        example: '1 h',
+        default: '10 min',
+        min: '1 s',
+        max: '1 d',
+      }),
+    })
+    .prefault({}),
+  budget: optionalSize({
+    description:
+      'Bytes that merges may scan in an hour; batches wait for one another to keep to it.',
+    example: '50 GiB',
+    min: '10 MiB',
+    max: '1024 TiB',
+  }),
 });

@@ -66,7 +66,7 @@ interface Rows {
   readonly rows?: readonly { readonly f: readonly { readonly v: unknown }[] }[];
 }
 
-interface Request {
+export interface RestRequest {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly uri: string;
   readonly json?: object;
@@ -140,7 +140,7 @@ export class LakeConnection {
     const { jobId = '', location } = started.jobReference ?? {};
     let pageToken: string | undefined;
     do {
-      const answer: Rows = await this.#request<Rows>({
+      const answer: Rows = await this.request<Rows>({
         method: 'GET',
         uri: `/queries/${jobId}`,
         qs: {
@@ -174,14 +174,14 @@ export class LakeConnection {
       ...this.#encryption('encryptionConfiguration'),
     };
     const uri = `/datasets/${this.dataset}/tables`;
-    await this.#request({ method: 'POST', uri, json }).catch(unless('duplicate'));
+    await this.request({ method: 'POST', uri, json }).catch(unless('duplicate'));
   }
 
   /** `quoted`: as in a statement, `dataset`.`table`. */
   async hasTable(quoted: string): Promise<boolean> {
     const name = quoted.split('`').at(-2) ?? '';
     const uri = `/datasets/${this.dataset}/tables/${encodeURIComponent(name)}`;
-    return await this.#request({ method: 'GET', uri }).then(
+    return await this.request({ method: 'GET', uri }).then(
       () => true,
       (error: unknown) => {
         if (reasonOf(error) === 'notFound') return false;
@@ -193,13 +193,13 @@ export class LakeConnection {
   /** Drops a table if it is there. */
   async dropTable(name: string): Promise<void> {
     const uri = `/datasets/${this.dataset}/tables/${encodeURIComponent(name)}`;
-    await this.#request({ method: 'DELETE', uri }).catch(unless('notFound'));
+    await this.request({ method: 'DELETE', uri }).catch(unless('notFound'));
   }
 
   /** SQL of a view as it was made; null if there is none. */
   async viewQuery(name: string): Promise<string | null> {
     const uri = `/datasets/${this.dataset}/tables/${encodeURIComponent(name)}`;
-    const found = this.#request<{ view?: { query?: string } }>({ method: 'GET', uri });
+    const found = this.request<{ view?: { query?: string } }>({ method: 'GET', uri });
     return await found.then(
       ({ view }) => view?.query ?? null,
       (error: unknown) => {
@@ -246,7 +246,7 @@ export class LakeConnection {
     if (reasonOf(error) === 'duplicate') {
       return { jobReference: { jobId, ...place } };
     }
-    const found = this.#request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
+    const found = this.request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
     return await found.catch(() => {
       throw error;
     });
@@ -288,8 +288,8 @@ export class LakeConnection {
     const query = { query: sql, useLegacySql: false, ...named };
     const configuration = { query, labels: this.#labels() };
     const json = { jobReference: reference, configuration };
-    return await this.#request<Job>({ method: 'POST', uri: '/jobs', json }).catch(
-      (error: unknown) => this.#jobBehind(jobId, error),
+    return await this.request<Job>({ method: 'POST', uri: '/jobs', json }).catch((error: unknown) =>
+      this.#jobBehind(jobId, error),
     );
   }
 
@@ -304,9 +304,9 @@ export class LakeConnection {
       const isQuery = jobId.startsWith('tributary_') && !jobId.startsWith('tributary_load_');
       if (isQuery) {
         const qs = { timeoutMs: waitMsMax, maxResults: 0, ...place };
-        await this.#request<Rows>({ method: 'GET', uri: `/queries/${jobId}`, qs });
+        await this.request<Rows>({ method: 'GET', uri: `/queries/${jobId}`, qs });
       }
-      job = await this.#request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
+      job = await this.request<Job>({ method: 'GET', uri: `/jobs/${jobId}`, qs: place });
       if (isQuery || job.status?.state === 'DONE') continue;
       await sleep(pollMs);
       pollMs = Math.min(pollMsMax, pollMs * pollGrowth);
@@ -339,7 +339,8 @@ export class LakeConnection {
     return kmsKey === undefined ? {} : { [name]: { kmsKeyName: kmsKey } };
   }
 
-  #request<T>(request: Request): Promise<T> {
+  /** Asks the REST interface; `uri` is of the project. Throws what it refuses, translated. */
+  request<T>(request: RestRequest): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     this.#client.request(request, (error, body) => {
       if (error === null || error === undefined) resolve(body as T);

@@ -73,8 +73,14 @@ test.each([
       enough.abort();
       expect(await load).toBeGreaterThan(0);
       const status = await shop.command(['status', '--json']);
+      expect(await shop.command(['check'])).toMatchObject({ exit: 0 });
       expect(JSON.parse(status.stdout)).toMatchObject({
-        sinks: { warehouse: { epoch: expect.any(Number) as number } },
+        sinks: {
+          warehouse: {
+            epoch: expect.any(Number) as number,
+            costs: { spacing: { limit: expect.any(String) as string } },
+          },
+        },
         workers: { warehouse: [{ state: 'loading', shares }] },
       });
       expect(await verifyWarehouse(installation)).toHaveLength(4);
