@@ -107,9 +107,10 @@ describe('help', () => {
       Example: tributary stack --brokers 3
 
       ────
-      Examines the source: server settings, role, publication, slot and every table. Says what is
-      missing, why it matters and the SQL that mends it. Changes nothing. Exit code 3 when capture
-      would fail.
+      Examines the source: server settings, role, publication, slot and every table; and of a lake in
+      BigQuery its place and permissions, by a write of no rows to a table that goes again. Says what is
+      missing, why it matters and the SQL that mends it. Changes nothing. Exit code 3 when capture or
+      loading would fail.
 
       Usage: tributary check [options]
 
