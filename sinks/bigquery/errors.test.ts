@@ -38,6 +38,15 @@ it('an HTTP status, a lost connection and a token are translated; a defect of ou
   expect(reasonOf(of({ code: 409, errors: [{ reason: 'duplicate' }] }))).toBe('duplicate');
   expect(reasonOf(of({ code: 'ECONNRESET' }))).toBe('unreachable');
   expect(reasonOf(of({}, 'invalid_grant: token expired'))).toBe('unauthorized');
+  expect(of({ code: 'ENOENT' }, "no such file, open '/key.json'")).toMatchObject({
+    kind: 'sink-denied',
+    message: expect.stringContaining("open '/key.json'") as string,
+  });
+  const broken = translateBigqueryError(new SyntaxError('Unexpected token p, "private"'), place);
+  expect(broken).toMatchObject({
+    kind: 'sink-denied',
+    message: expect.stringContaining('the credentials file is not JSON') as string,
+  });
   expect(of({}, 'x is not a function')).not.toBeInstanceOf(PipelineError);
 });
 

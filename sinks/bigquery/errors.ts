@@ -87,6 +87,13 @@ function foreign(error: Error): ErrorProto | undefined {
   if (/invalid_grant|default credentials|private key|oauth2/i.test(error.message)) {
     return { reason: 'unauthorized', message: error.message };
   }
+  // Files are read for the credentials alone; what a broken one holds is not quoted.
+  if (code === 'ENOENT' || code === 'EACCES') {
+    return { reason: 'unauthorized', message: error.message };
+  }
+  if (error instanceof SyntaxError) {
+    return { reason: 'unauthorized', message: 'the credentials file is not JSON' };
+  }
   // "ECONNREFUSED", "ENOTFOUND", "ERR_STREAM_PREMATURE_CLOSE": of Node's, never of ours.
   return typeof code === 'string' && /^E[A-Z_]+$/.test(code)
     ? { reason: 'unreachable', message: `${code}` }
