@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { PipelineError } from './errors.ts';
+import { pause } from './pause.ts';
 
 export interface RetryOptions {
   /** Pause before the first new try; doubles from try to try. */
@@ -75,13 +75,4 @@ export function backoffDelayMs(
   const doubled = Math.min(longestDelayMs, firstDelayMs * 2 ** Math.min(failures, 52));
   // Half of it at random, so that processes that failed together do not come back together.
   return Math.round(doubled * (0.5 + random() / 2));
-}
-
-/** Waits; an abort ends the wait early without an error. */
-async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(delayMs, undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
 }

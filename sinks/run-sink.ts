@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../log/log.ts';
 import type { PipelineError } from '../runtime/errors.ts';
+import { pause as wait } from '../runtime/pause.ts';
 import { retry } from '../runtime/retry.ts';
 import type { Watermark } from '../schemas/control.ts';
 import { parseLsn } from '../schemas/lsn.ts';
@@ -119,7 +119,7 @@ async function loadUntilAborted(
       const pausedMs = pausedUntilMs - performance.now();
       // Who asks for a position waits for it to be applied.
       if (pausedMs > 0 && (asked?.until ?? null) === null) {
-        await pauseUnlessAborted(Math.min(pausedMs, limits.idleWaitMs), signal);
+        await wait(Math.min(pausedMs, limits.idleWaitMs), signal);
         continue;
       }
       const batch = await source.next({
@@ -137,13 +137,6 @@ async function loadUntilAborted(
   } finally {
     await sink.close();
   }
-}
-
-/** Waits; an abort ends the wait early. */
-async function pauseUnlessAborted(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-  });
 }
 
 function lend(sink: Sink, pause: SinkPause, { applied }: Checkpoint): Promise<void> {

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pause } from '../../runtime/pause.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { reportError } from '../../runtime/report-error.ts';
 import { retry } from '../../runtime/retry.ts';
@@ -95,11 +95,5 @@ async function runOnce(spec: RoleSpec, options: SupervisorOptions): Promise<void
     signal: options.signal,
     graceMs: options.graceMs,
     onProgress: (text) => options.onProgress(role, text),
-  });
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
   });
 }

@@ -2,7 +2,7 @@ import type { Change } from '../../schemas/change.ts';
 import { formatLsn } from '../../schemas/lsn.ts';
 import type { VersionLayout } from '../lake/layout.ts';
 import { ImageEncoder, type RowDescriptor, type RowField } from './encode-image.ts';
-import { fieldTag, fieldTypes, type ProtoType, ProtoWriter } from './proto-writer.ts';
+import { fieldTags, fieldTypes, type ProtoType, ProtoWriter } from './proto-writer.ts';
 
 export type { RowDescriptor };
 
@@ -30,9 +30,7 @@ const metaTypes = {
 } as const satisfies Readonly<Record<string, ProtoType>>;
 
 const metaNames = Object.keys(metaTypes) as readonly (keyof typeof metaTypes)[];
-const tags = Object.fromEntries(
-  metaNames.map((name, index) => [name, fieldTag(index + 1, metaTypes[name])]),
-) as Readonly<Record<keyof typeof metaTypes, number>>;
+const tags = fieldTags(metaTypes);
 
 /**
  * Rows of `T__changes` as proto2 messages, compiled once a table version. They mean what the newline-delimited

@@ -2,7 +2,7 @@ import { assert } from '../../runtime/assert.ts';
 import type { Change, RowImage } from '../../schemas/change.ts';
 import type { VersionColumn, VersionLayout } from '../lake/layout.ts';
 import { ImageEncoder, type RowDescriptor, type RowField } from './encode-image.ts';
-import { fieldTag, fieldTypes, type ProtoType, ProtoWriter } from './proto-writer.ts';
+import { fieldTags, fieldTypes, type ProtoType, ProtoWriter } from './proto-writer.ts';
 
 /** A row of `T__state` by its key: what it is now, or that it is gone. */
 export interface StateRow {
@@ -29,9 +29,7 @@ const metaTypes = {
 } as const satisfies Readonly<Record<string, ProtoType>>;
 
 const metaNames = Object.keys(metaTypes) as readonly (keyof typeof metaTypes)[];
-const tags = Object.fromEntries(
-  metaNames.map((name, index) => [name, fieldTag(index + 1, metaTypes[name])]),
-) as Readonly<Record<keyof typeof metaTypes, number>>;
+const tags = fieldTags(metaTypes);
 
 const metaFields = metaNames.map((name, index): RowField => {
   return { name, number: index + 1, label: 1, type: fieldTypes[metaTypes[name]] };

@@ -142,3 +142,12 @@ export const fieldTypes = { double: 1, int64: 3, int32: 5, bool: 8, string: 9, b
 export function fieldTag(number: number, type: ProtoType): number {
   return (number << 3) | wireTypes[type];
 }
+
+/** Tags of fields that are numbered from 1 in their order. */
+export function fieldTags<N extends string>(
+  types: Readonly<Record<N, ProtoType>>,
+): Readonly<Record<N, number>> {
+  const names = Object.keys(types) as N[];
+  const tags = names.map((name, index) => [name, fieldTag(index + 1, types[name])]);
+  return Object.fromEntries(tags) as Record<N, number>;
+}

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { PipelineError } from '../../runtime/errors.ts';
+import { pause } from '../../runtime/pause.ts';
 import { isEnded } from '../process-state.ts';
 import { decideShares } from './assign-shares.ts';
 import { LivingMembers } from './living-members.ts';
@@ -233,10 +233,4 @@ class Worker {
       ...(wantsAll ? { wantsAll } : {}),
     };
   }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-  });
 }
