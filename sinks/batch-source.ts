@@ -10,7 +10,7 @@ import { newestCommit, transactionOf } from './batch.ts';
 import { mergeOffsets, type Offsets } from './checkpoint.ts';
 import { type PlacedRecord, RecordDecoder } from './decode-record.ts';
 import { PartitionReader } from './partition-reader.ts';
-import type { Checkpoint } from './sink.ts';
+import type { Checkpoint, Sink } from './sink.ts';
 import { TableVersions } from './table-versions.ts';
 import { type PlacedWatermark, WatermarkReader } from './watermarks.ts';
 
@@ -35,6 +35,8 @@ export interface BatchSourceOptions {
   readonly wants: (table: string) => boolean;
   readonly limits: BatchLimits;
   readonly from: Checkpoint;
+  /** Who the batches are for. */
+  readonly sink: Pick<Sink, 'refuse'>;
 }
 
 /** Everything from the checkpoint up to a cut. */
@@ -77,11 +79,11 @@ export class BatchSource {
   readonly #readers = new Map<string, PartitionReader>();
 
   constructor(options: BatchSourceOptions) {
-    const { log, prefix, registry, from } = options;
+    const { log, prefix, registry, from, sink } = options;
     this.#options = options;
     this.versions = new TableVersions(log, prefix);
     this.#watermarks = new WatermarkReader({ log, prefix, from });
-    this.#decoder = new RecordDecoder({ registry, prefix, versions: this.versions });
+    this.#decoder = new RecordDecoder({ registry, prefix, versions: this.versions, sink });
   }
 
   /** The next batch; null when nothing new came within `waitMs`. */

@@ -21,6 +21,7 @@ import { parsePosition, type PositionText, positionTextLength } from '../schemas
 import type { SchemaRegistry } from '../schemas/registry.ts';
 import { schemaName } from '../schemas/schema-name.ts';
 import type { TableVersion } from '../schemas/table-schema.ts';
+import type { Sink } from './sink.ts';
 import type { TableVersions } from './table-versions.ts';
 
 /** A record and its place on the log. */
@@ -66,6 +67,13 @@ export interface RecordDecoderOptions {
   readonly versions: TableVersions;
   /** Prefix of the topics, with which the names of their schemas begin. */
   readonly prefix: string;
+  /** Who may make dead letters of changes. */
+  readonly sink?: Pick<Sink, 'refuse'>;
+}
+
+interface Takers {
+  readonly onChange: (change: Change) => void;
+  readonly onDeadLetter: (letter: DeadLetter) => void;
 }
 
 /** Turns records into changes, with one decoder for each table version, compiled when first met. */
@@ -98,7 +106,7 @@ export class RecordDecoder {
       try {
         if (record.value === null && seq !== null) {
           const change = await this.#lonelyTombstone(placed, seq);
-          if (change !== null) onChange(change);
+          if (change !== null) this.#give(placed, change, { onChange, onDeadLetter });
           continue;
         }
         const { id, value, version } = this.#versionOf(placed);
@@ -107,12 +115,19 @@ export class RecordDecoder {
         const change = toChange(placed, { version, decoder, value });
         if (change.op !== 't') checkKey(record.key, version);
         if (change.op === 'd') this.#deletes.set(placeOf(placed), change.seq);
-        onChange(change);
+        this.#give(placed, change, { onChange, onDeadLetter });
       } catch (error) {
         if (!(error instanceof PipelineError) || error.kind !== 'value-invalid') throw error;
         onDeadLetter(deadLetter(placed, error.message));
       }
     }
+  }
+
+  #give(placed: PlacedRecord, change: Change, { onChange, onDeadLetter }: Takers): void {
+    const refusal = this.#options.sink?.refuse?.(change, placed.record.key) ?? null;
+    const taken = refusal === null ? change : refusal.instead;
+    if (taken !== null) onChange(taken);
+    if (refusal !== null) onDeadLetter(deadLetter(placed, refusal.reason));
   }
 
   /**

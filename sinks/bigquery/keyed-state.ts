@@ -195,7 +195,7 @@ function* keyTexts(layout: VersionLayout, images: Iterable<RowImage>): Generator
 
 function literal({ type, lakeType }: VersionColumn, value: Value): string {
   if (value === null) return 'null';
-  const { cell } = encodeValue(type, value);
+  const { cell } = encodeValue(type, value, lakeType);
   return lakeType === 'STRING' ? quoteText(String(cell)) : String(cell);
 }
 

@@ -174,11 +174,19 @@ export function copyStateSql({ from, to, layout, fills }: StateCopy): string {
     select ${values.join(', ')} from ${stateOf(from)} where not _cdc_deleted`;
 }
 
+/** Only texts whose numbers a FLOAT64 holds get here: none is rounded, and none refused for its spelling. */
+export const parseJsonSql = (text: string): string =>
+  `parse_json(${text}, wide_number_mode => 'round')`;
+
 /** A staged cell as its column takes it. */
 function parsed(lakeType: string, cell: string): string {
   if (lakeType === 'BYTES') return `from_base64(${cell})`;
-  return lakeType === 'JSON' ? `parse_json(${cell})` : cell;
+  return lakeType === 'JSON' ? parseJsonSql(cell) : cell;
 }
+
+/** A value as it can be compared, which JSON cannot be. */
+const comparable = (lakeType: string, value: string): string =>
+  lakeType === 'JSON' ? `to_json_string(${value})` : value;
 
 const stagedValues = (columns: readonly VersionColumn[]): string =>
   columns.map(({ lakeType }, index) => `${parsed(lakeType, `s.${stagedName(index)}`)}, `).join('');
@@ -217,7 +225,9 @@ interface Sides {
 function keyMatchSql(layout: VersionLayout, hasExactKeys: boolean, sides: Sides): string {
   const { left, right, rightExact } = sides;
   const parts = keysOf(layout).flatMap(({ index, column: { physical, lakeType } }) => {
-    const pair = [`${left}.${quoteName(physical)}`, right(index)];
+    const pair = [`${left}.${quoteName(physical)}`, right(index)].map((side) =>
+      comparable(lakeType, side),
+    );
     // NaN equals itself only there.
     const isNullSafe = hasExactKeys || lakeType === 'FLOAT64';
     const same = pair.join(isNullSafe ? ' is not distinct from ' : ' = ');
@@ -340,7 +350,7 @@ export function removeKeylessSql(layout: VersionLayout, stage: string): string {
     const [left, right] = [
       `t.${quoteName(physical)}`,
       parsed(lakeType, `r.${stagedName(index)}`),
-    ].map((side) => (lakeType === 'JSON' ? `to_json_string(${side})` : side));
+    ].map((side) => comparable(lakeType, side));
     return `${left} is not distinct from ${right}`;
   });
   return /* sql */ `

@@ -17,6 +17,8 @@ export interface LakeColumn {
 export interface LiveColumn {
   readonly name: string;
   readonly physical: string;
+  /** What the source's values are; layouts of older lakes lack it. */
+  readonly kind?: LogicalType['kind'];
 }
 
 /** How the lake keeps one version of a table. Stored in `_tributary_schema_history`, newest last. */
