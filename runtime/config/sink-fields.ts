@@ -5,6 +5,7 @@ import {
   count,
   duration,
   flag,
+  optionalChoice,
   optionalDuration,
   optionalPath,
   optionalSize,
@@ -70,6 +71,51 @@ const formed =
 
 /** https://cloud.google.com/bigquery/docs/labels-intro#requirements */
 const labelForm = /^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$/u;
+
+/** Gives the problem with a pattern such as "public.orders.*". */
+const columnPatternProblem = (pattern: string): string | undefined =>
+  /^[^.\s!]+\.[^.\s]+\.[^.\s]+$/.test(pattern)
+    ? undefined
+    : `"${pattern}" does not name columns; write schema.table.column, with * for any`;
+
+const override = z
+  .strictObject({
+    column: text({
+      description:
+        'Columns that this is for: schema.table.column, * for any. Of those that match a column the last one that sets something decides; `check` tells of one that matches none.',
+      example: 'public.orders.payload',
+      problem: columnPatternProblem,
+    }),
+    json: optionalChoice(['string', 'json'], {
+      description: 'As columns.json, of these columns.',
+      example: 'json',
+    }),
+    unfit: optionalChoice(['exact_text', 'dead_letter'], {
+      description: 'As columns.unfit, of these columns.',
+      example: 'dead_letter',
+    }),
+  })
+  .refine(({ json, unfit }) => json !== undefined || unfit !== undefined, {
+    message: 'sets nothing; give json or unfit',
+  });
+
+const columns = z
+  .strictObject({
+    json: choice(['string', 'json'], {
+      description:
+        'Type of json and jsonb columns: STRING with the text, or JSON, which keeps neither spaces nor the spelling of numbers nor the order of keys; where that is more than jsonb leaves out, the text is in _cdc_exact as well. Keys stay STRING. Fixed once a table is loaded.',
+      example: 'json',
+      default: 'string',
+    }),
+    unfit: choice(['exact_text', 'dead_letter'], {
+      description:
+        'What becomes of a value that its column cannot hold (infinity, NaN in a NUMERIC, JSON that BigQuery would round, cut or refuse): exact_text: NULL there, its text in _cdc_exact. dead_letter: its change goes to _tributary_dead_letters and into no table; the row stays as it was until a change comes that brings all of its columns, or its delete (those that leave out unchanged columns go the same way), so that no row mixes two times; `verify` tells the difference. Of a table without a key the old row goes. Deletes and constants for rows that exist take exact text.',
+      example: 'dead_letter',
+      default: 'exact_text',
+    }),
+    overrides: z.array(override).default([]),
+  })
+  .prefault({});
 
 export const bigquerySinkSchema = z.strictObject({
   type: constant('bigquery', 'A dataset of BigQuery.'),
@@ -151,6 +197,7 @@ export const bigquerySinkSchema = z.strictObject({
     max: '64',
   }),
   tables,
+  columns,
   batch,
   spacing: z
     .strictObject({
