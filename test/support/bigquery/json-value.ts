@@ -35,7 +35,8 @@ export function storedJson(text: string, mode: WideNumberMode): string {
   const tokens = tokensOf(text);
   const next = (): Token => tokens.next().value ?? { kind: 'sign', text: '' };
   const value = (token: Token, depth: number): string => {
-    if (depth > depthMax) throw new Error(`JSON is nested deeper than ${depthMax}`);
+    const isNested = token.text === '{' || token.text === '[';
+    if (isNested && depth > depthMax) throw new Error(`JSON is nested deeper than ${depthMax}`);
     switch (token.kind) {
       case 'text':
         return storedText(token.text);
@@ -68,8 +69,7 @@ export function storedJson(text: string, mode: WideNumberMode): string {
     }
     return `[${items.join(',')}]`;
   };
-  const first = next();
-  return value(first, first.text === '{' || first.text === '[' ? 1 : 0);
+  return value(next(), 1);
 }
 
 const storedText = (quoted: string): string =>
