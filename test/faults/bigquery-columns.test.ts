@@ -184,7 +184,7 @@ describe.for(ways)('dead letters of unfit values, %s', ([, way]) => {
           await expectPromises(history, loading);
         });
       }),
-      { numRuns: Number(process.env["RUNS"] ?? 6) },
+      { numRuns: Number(process.env['RUNS'] ?? 6) },
     );
   });
 });
