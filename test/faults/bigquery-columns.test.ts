@@ -68,7 +68,8 @@ async function withLake(
   const load = async (index: number, step: string | null = null) => {
     const stored = await harness.checkpoint();
     if (stored !== null && stored.applied >= cutAt(index).cut) return true;
-    if (step !== null) harness.crashAt(step);
+    // What was ordered for an owner that did not get there is not for this one.
+    harness.crashAt(step ?? 'never');
     const sink = await harness.reopen();
     const batchRowsMax = 3;
     try {
@@ -89,7 +90,8 @@ async function withLake(
 /** Everything that is promised of a lake with dead letters. */
 async function expectPromises(history: History, { harness, given }: Loading): Promise<void> {
   const letters = await harness.deadLetters();
-  for (const version of history.cuts.at(-1)?.versions ?? []) {
+  const versions = new Map(history.changes.map(({ topic, version }) => [topic, version]));
+  for (const version of versions.values()) {
     const topic = given.changeLog.topicOf(version.table.name);
     const refused = letters.filter((letter) => letter.topic === topic);
     const seqs = refused.map(({ seq }) => String(seq));
@@ -184,7 +186,7 @@ describe.for(ways)('dead letters of unfit values, %s', ([, way]) => {
           await expectPromises(history, loading);
         });
       }),
-      { numRuns: Number(process.env['RUNS'] ?? 6) },
+      { numRuns: 6 },
     );
   });
 });
