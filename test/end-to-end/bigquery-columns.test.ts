@@ -82,9 +82,11 @@ test.each(modes)(
     const { rows } = await shop.sql(
       'select parsed::text as text from docs where parsed is not null',
     );
-    for (const { text } of rows as { text: string }[]) {
-      const { canonical, problem } = readJson(text);
-      if (problem === null) expect(withoutNumbers(canonical)).toBe(withoutNumbers(text));
+    const fitting = (rows as { text: string }[]).filter(
+      ({ text }) => readJson(text).problem === null,
+    );
+    for (const { text } of fitting) {
+      expect(withoutNumbers(readJson(text).canonical)).toBe(withoutNumbers(text));
     }
   },
 );
