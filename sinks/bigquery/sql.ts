@@ -131,15 +131,15 @@ export interface FilledColumn {
   readonly exact: string | null;
 }
 
-/** `_cdc_exact` with the exact texts of these columns beside those that are there. */
-function filledExactSql(fills: readonly FilledColumn[]): string {
+/** The exact texts of a row with those of these columns beside them. */
+function filledExactSql(exacts: string, fills: readonly FilledColumn[]): string {
   const members = fills.flatMap(({ column, exact }) =>
     exact === null ? [] : [JSON.stringify({ [column.physical]: exact }).slice(1, -1)],
   );
-  if (members.length === 0) return '_cdc_exact';
+  if (members.length === 0) return exacts;
   const added = members.join(',');
-  return /* sql */ `if(_cdc_exact is null, ${quoteText(`{${added}}`)},
-      concat(substr(_cdc_exact, 1, length(_cdc_exact) - 1), ${quoteText(`,${added}}`)}))`;
+  return /* sql */ `coalesce(concat(substr(${exacts}, 1, length(${exacts}) - 1), ${quoteText(`,${added}}`)}),
+      ${quoteText(`{${added}}`)})`;
 }
 
 /** Rows that exist read the constants of columns that came later, with their exact texts beside them. */
@@ -147,7 +147,8 @@ export function fillMissingSql(names: LakeNames, fills: readonly FilledColumn[])
   const sets = fills.map(
     ({ column }) => `${quoteName(column.physical)} = ${column.missing ?? 'null'}`,
   );
-  if (fills.some(({ exact }) => exact !== null)) sets.push(`_cdc_exact = ${filledExactSql(fills)}`);
+  if (fills.some(({ exact }) => exact !== null))
+    sets.push(`_cdc_exact = ${filledExactSql('_cdc_exact', fills)}`);
   return `update ${stateOf(names)} set ${sets.join(', ')} where true`;
 }
 
@@ -168,7 +169,7 @@ export function copyStateSql({ from, to, layout, fills }: StateCopy): string {
     fills.map(({ column }) => [quoteName(column.physical), column.missing ?? 'null']),
   );
   const values = targets.map((name) =>
-    name === '_cdc_exact' ? filledExactSql(fills) : (constants.get(name) ?? name),
+    name === '_cdc_exact' ? filledExactSql('_cdc_exact', fills) : (constants.get(name) ?? name),
   );
   return /* sql */ `insert into ${stateOf(to)} (${targets.join(', ')})
     select ${values.join(', ')} from ${stateOf(from)} where not _cdc_deleted`;
@@ -273,12 +274,14 @@ function stateRowsSql(layout: VersionLayout, merge: StateMerge): string {
   const constants = later.map(
     ({ physical, missing }) => `${missing ?? 'null'} as ${quoteName(physical)}`,
   );
+  const exacts = merge.filled.length === 0 ? 's._exact' : mergedExactSql(layout, merge.filled);
+  const constantExacts = later.map((column) => ({ column, exact: column.missingExact ?? null }));
   const own = [
     's._seq as _cdc_seq',
     `s._to & ${toDeleted} = ${toDeleted} as _cdc_deleted`,
     's._committed as _cdc_committed_at',
     `${version.valueSchemaId} as _cdc_schema_id`,
-    `${merge.filled.length === 0 ? 's._exact' : mergedExactSql(layout, merge.filled)} as _cdc_exact`,
+    `${filledExactSql(exacts, constantExacts)} as _cdc_exact`,
   ];
   const base: Sides = {
     left: 'b',

@@ -11,6 +11,8 @@ export interface LakeColumn {
   readonly type: string;
   /** SQL of the constant that rows older than the column read; null when they read NULL. */
   readonly missing: string | null;
+  /** What `_cdc_exact` says of that constant; left out when the column holds all of it. */
+  readonly missingExact?: string;
 }
 
 /** One column of a table version and where the lake keeps it. */

@@ -172,10 +172,11 @@ function addColumn(plan: Plan, source: ColumnSchema, given: Before): string {
     missingValue === undefined || given.isRecreated
       ? null
       : given.engine.missingConstant(type, missingValue, lakeType);
-  const missing = constant?.sql ?? null;
-  const column: LakeColumn = { physical, type: lakeType, missing };
+  const { sql: missing = null, exact = null } = constant ?? {};
+  const missingExact = exact === null ? {} : { missingExact: exact };
+  const column: LakeColumn = { physical, type: lakeType, missing, ...missingExact };
   plan.columns.push(column);
-  plan.steps.push({ kind: 'add', column, exact: constant?.exact ?? null });
+  plan.steps.push({ kind: 'add', column, exact });
   plan.notes.push(
     `column ${source.name} added${physical === source.name ? '' : ` as ${physical}`}`,
   );

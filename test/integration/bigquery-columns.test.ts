@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import type { RowImage } from '../../schemas/change.ts';
+import { ExactText, type RowImage } from '../../schemas/change.ts';
 import type { ColumnSchema, LogicalType, TableVersion } from '../../schemas/table-schema.ts';
 import type { BigquerySinkOptions } from '../../sinks/bigquery/bigquery-sink.ts';
 import type { ColumnPolicy, PolicyOf } from '../../sinks/bigquery/column-policy.ts';
@@ -114,6 +114,36 @@ describe.for(modes)('documents as JSON, mode %s', (mode) => {
       ]);
     });
   });
+
+  it.for([
+    ['jsonb', '{"price": 1.50}', '{"price": 1.50}'],
+    ['json', '{"a": 1, "a": 2}', '{"a": 1, "a": 2}'],
+    ['jsonb', '{"a": 1}', '{"a": 1}'],
+    ['date', 'infinity', new ExactText('infinity')],
+  ] as const)(
+    'rows of a version before a column of %s read its constant %s, when they come late',
+    async ([kind, missing, value]) => {
+      await withLake({ mode }, async ({ evolve, apply, rows, maker }) => {
+        const doc = { kind: 'jsonb' } as const;
+        const first = await evolve({ ...thing, columns: { id: int4, doc } });
+        maker.add(first, { op: 'c', after: [0, null] });
+        await apply();
+        const columns = { id: int4, doc, added: withMissing({ kind }, missing) };
+        const second = await evolve({ ...thing, id: 2, columns });
+        maker
+          .add(first, { op: 'c', after: [1, '[1.0]'] })
+          .add(first, { op: 'c', after: [2, null] });
+        await apply();
+        maker.add(first, { op: 'u', after: [1, null], unchanged: [1] });
+        await apply();
+        expect(await rows(second)).toEqual([
+          [0, null, value],
+          [1, '[1.0]', value],
+          [2, null, value],
+        ]);
+      });
+    },
+  );
 
   it('a column is retyped between json, jsonb and text, each with a place for its values', async () => {
     await withLake({ mode }, async ({ evolve, apply, rows, maker, types }) => {
