@@ -4,7 +4,7 @@ import { exactTextOf } from '../lake/exact.ts';
 import type { MissingConstant } from '../lake/plan-evolution.ts';
 import { isDocument } from './column-policy.ts';
 import { readJson } from './json-document.ts';
-import { parseJsonSql, quoteText } from './sql.ts';
+import { documentSql, quoteText } from './sql.ts';
 
 /** PostgreSQL's text of a constant default (`attmissingval`) as BigQuery has to be told it. */
 export function missingConstant(
@@ -24,7 +24,7 @@ export function missingConstant(
 function missingDocument(text: string): MissingConstant {
   const { canonical, problem } = readJson(text);
   return {
-    sql: problem === null ? parseJsonSql(quoteText(text)) : 'cast(null as JSON)',
+    sql: problem === null ? documentSql(quoteText(text)) : 'cast(null as JSON)',
     exact: problem === null && canonical === text ? null : text,
   };
 }

@@ -1,5 +1,6 @@
 import type { LakeColumn, TableLayout, VersionColumn, VersionLayout } from '../lake/layout.ts';
 import type { LakeNames } from '../sink.ts';
+import { isDocument } from './column-policy.ts';
 import { stagedType } from './encode.ts';
 
 /** No name that reaches it has a backtick: `schema.ts` refuses those. */
@@ -175,14 +176,15 @@ export function copyStateSql({ from, to, layout, fills }: StateCopy): string {
     select ${values.join(', ')} from ${stateOf(from)} where not _cdc_deleted`;
 }
 
-/** Only texts whose numbers a FLOAT64 holds get here: none is rounded, and none refused for its spelling. */
-export const parseJsonSql = (text: string): string =>
+/** Only documents whose numbers a FLOAT64 holds get here: none is rounded, and none refused for its spelling. */
+export const documentSql = (text: string): string =>
   `parse_json(${text}, wide_number_mode => 'round')`;
 
 /** A staged cell as its column takes it. */
-function parsed(lakeType: string, cell: string): string {
+function parsed({ type, lakeType }: Pick<VersionColumn, 'type' | 'lakeType'>, cell: string) {
   if (lakeType === 'BYTES') return `from_base64(${cell})`;
-  return lakeType === 'JSON' ? parseJsonSql(cell) : cell;
+  if (lakeType !== 'JSON') return cell;
+  return isDocument(type.kind) ? documentSql(cell) : `parse_json(${cell})`;
 }
 
 /** A value as it can be compared, which JSON cannot be. */
@@ -190,7 +192,7 @@ const comparable = (lakeType: string, value: string): string =>
   lakeType === 'JSON' ? `to_json_string(${value})` : value;
 
 const stagedValues = (columns: readonly VersionColumn[]): string =>
-  columns.map(({ lakeType }, index) => `${parsed(lakeType, `s.${stagedName(index)}`)}, `).join('');
+  columns.map((column, index) => `${parsed(column, `s.${stagedName(index)}`)}, `).join('');
 
 export interface AppendOptions {
   readonly stage: string;
@@ -218,15 +220,16 @@ const memberOf = (json: string, name: string): string => `json_value(${json}, ${
 interface Sides {
   readonly left: string;
   /** The key's value on the right, as the lake's column takes it. */
-  readonly right: (index: number) => string;
+  readonly right: (index: number, column: VersionColumn) => string;
   readonly rightExact: string;
 }
 
 /** Rows of one key. Keys that no column holds (numeric NaN) are compared by their exact text as well. */
 function keyMatchSql(layout: VersionLayout, hasExactKeys: boolean, sides: Sides): string {
   const { left, right, rightExact } = sides;
-  const parts = keysOf(layout).flatMap(({ index, column: { physical, lakeType } }) => {
-    const pair = [`${left}.${quoteName(physical)}`, right(index)].map((side) =>
+  const parts = keysOf(layout).flatMap(({ index, column }) => {
+    const { physical, lakeType } = column;
+    const pair = [`${left}.${quoteName(physical)}`, right(index, column)].map((side) =>
       comparable(lakeType, side),
     );
     // NaN equals itself only there.
@@ -262,8 +265,9 @@ function rowsForState({ floor }: StateMerge): string {
 /** The staged rows for the state as its columns take them, physical names given. */
 function stateRowsSql(layout: VersionLayout, merge: StateMerge): string {
   const { columns, later, version } = layout;
-  const cells = columns.map(({ physical, lakeType }, index) => {
-    const cell = parsed(lakeType, `s.${stagedName(index)}`);
+  const cells = columns.map((column, index) => {
+    const { physical } = column;
+    const cell = parsed(column, `s.${stagedName(index)}`);
     const stored = `b.${quoteName(physical)}`;
     const isFilled = merge.filled.includes(index);
     const taken = isFilled
@@ -285,7 +289,7 @@ function stateRowsSql(layout: VersionLayout, merge: StateMerge): string {
   ];
   const base: Sides = {
     left: 'b',
-    right: (index) => parsed(layout.columns[index]?.lakeType ?? '', `s.${baseName(index)}`),
+    right: (index, column) => parsed(column, `s.${baseName(index)}`),
     rightExact: 's._base_exact',
   };
   const join =
@@ -326,7 +330,7 @@ export function mergeStateSql(layout: VersionLayout, merge: StateMerge): string 
   const targets = stateTargets(layout);
   const match = keyMatchSql(layout, merge.hasExactKeys, {
     left: 't',
-    right: (index) => `s.${quoteName(layout.columns[index]?.physical ?? '')}`,
+    right: (_index, { physical }) => `s.${quoteName(physical)}`,
     rightExact: 's._cdc_exact',
   });
   return /* sql */ `
@@ -349,10 +353,11 @@ export function insertStateSql(layout: VersionLayout, merge: StateMerge): string
  * row of a table without a key has a position of its own, which names it.
  */
 export function removeKeylessSql(layout: VersionLayout, stage: string): string {
-  const equal = layout.columns.map(({ physical, lakeType }, index) => {
+  const equal = layout.columns.map((column, index) => {
+    const { physical, lakeType } = column;
     const [left, right] = [
       `t.${quoteName(physical)}`,
-      parsed(lakeType, `r.${stagedName(index)}`),
+      parsed(column, `r.${stagedName(index)}`),
     ].map((side) => comparable(lakeType, side));
     return `${left} is not distinct from ${right}`;
   });
