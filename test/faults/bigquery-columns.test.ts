@@ -90,7 +90,10 @@ async function withLake(
 /** Everything that is promised of a lake with dead letters. */
 async function expectPromises(history: History, { harness, given }: Loading): Promise<void> {
   const letters = await harness.deadLetters();
-  const versions = new Map(history.changes.map(({ topic, version }) => [topic, version]));
+  // A version that came with a dead letter only is taken with the next batch.
+  const lost = new Set(letters.map(({ seq }) => seq));
+  const taken = history.changes.filter(({ seq }) => !lost.has(seq));
+  const versions = new Map(taken.map(({ topic, version }) => [topic, version]));
   for (const version of versions.values()) {
     const topic = given.changeLog.topicOf(version.table.name);
     const refused = letters.filter((letter) => letter.topic === topic);
@@ -148,8 +151,7 @@ async function expectWholeRows(
   for (const [identity, { seq, values }] of lake) {
     const source = everything.find((row) => row.seq === seq && row.key === identity);
     // The column that came later reads its constant.
-    const image = [...(source?.image ?? [])];
-    while (image.length < values.length) image.push(7);
+    const image = [...(source?.image ?? []), 7].slice(0, values.length);
     expect(rowIdentity(values)).toBe(rowIdentity(image));
   }
   for (const [identity, { seq, image }] of newest) {
