@@ -103,13 +103,13 @@ const columns = z
   .strictObject({
     json: choice(['string', 'json'], {
       description:
-        'Type of json and jsonb columns: STRING with the text, or JSON, which keeps neither spaces nor the spelling of numbers nor the order of keys; where that is more than jsonb leaves out, the text is in _cdc_exact as well. Keys stay STRING. Fixed once a table is loaded.',
+        'Type of json and jsonb columns: STRING with the text, or JSON, which forgets spaces, the order of keys and the spelling of numbers: a text that would not come back stands in _cdc_exact as well. Keys stay STRING. Fixed once a table is loaded.',
       example: 'json',
       default: 'string',
     }),
     unfit: choice(['exact_text', 'dead_letter'], {
       description:
-        'What becomes of a value that its column cannot hold (infinity, NaN in a NUMERIC, JSON that BigQuery would round, cut or refuse): exact_text: NULL there, its text in _cdc_exact. dead_letter: its change goes to _tributary_dead_letters and into no table; the row stays as it was until a change comes that brings all of its columns, or its delete (those that leave out unchanged columns go the same way), so that no row mixes two times; `verify` tells the difference. Of a table without a key the old row goes. Deletes and constants for rows that exist take exact text.',
+        'What becomes of a value that its column cannot hold: an infinite date, NaN in a NUMERIC, a document that JSON would round, cut or refuse. exact_text: NULL there, the text in _cdc_exact. dead_letter: its change goes to _tributary_dead_letters and into no table. The row stays as it was (it goes where it has no key, or leaves its old one) until a change brings all of its columns or deletes it; changes that leave unchanged columns out become dead letters too, so no row mixes two times. `verify` tells the difference. Deletes, and constants for rows that exist, take exact text.',
       example: 'dead_letter',
       default: 'exact_text',
     }),
