@@ -1,5 +1,5 @@
 /** Arrays and objects within one another. https://cloud.google.com/bigquery/quotas#standard_tables */
-export const jsonDepthMax = 500;
+const jsonDepthMax = 500;
 const uint64Max = 2n ** 64n - 1n;
 const int64Min = -(2n ** 63n);
 /** A FLOAT64 written out needs some 330; what is longer has digits that none has. */

@@ -66,7 +66,8 @@ const isDocument = ({ name, type }: Column) => type === 'JSON' && !name.startsWi
 /** As the sink writes documents: in their column as far as they fit, with their text beside them where it is needed. */
 function withDocuments(row: CopiedRow, documents: readonly Column[]): CopiedRow {
   const copied: Record<string, unknown> = { ...row };
-  const exacts = JSON.parse(String(row['_cdc_exact'] ?? '{}')) as Record<string, string>;
+  const { _cdc_exact: stored } = row;
+  const exacts = (typeof stored === 'string' ? JSON.parse(stored) : {}) as Record<string, string>;
   for (const { name } of documents) {
     if (typeof row[name] !== 'string') continue;
     const { cell, exact } = encodeValue({ kind: 'jsonb' }, row[name], 'JSON');

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 const int64 = 2n ** 63n;
 
 /** Whole and other numbers as JSON spells them, around every limit that a JSON column has. */
-export const jsonNumbers: fc.Arbitrary<string> = fc.oneof(
+const jsonNumbers: fc.Arbitrary<string> = fc.oneof(
   fc.bigInt({ min: -2n * int64 - 2n, max: 2n * int64 + 2n }).map(String),
   fc.constantFrom(-int64 - 1n, -int64, 2n * int64 - 1n, 2n * int64, 10n ** 30n).map(String),
   fc.double({ noDefaultInfinity: true, noNaN: true }).map(String),

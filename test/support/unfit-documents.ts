@@ -7,7 +7,7 @@ import type { History } from '../conformance/sink-history.ts';
 /** A column of each table of a history that holds documents instead. */
 const documentColumns: Readonly<Record<string, number>> = { items: 2, pairs: 1, audit: 1 };
 /** BigQuery would round it. */
-export const unfitDocument = '[100000000000000000001]';
+const unfitDocument = '[100000000000000000001]';
 
 /** Whether a value of `withDocuments` is none that JSON holds. */
 export const isUnfit = (value: Value): boolean => value === unfitDocument;
@@ -30,7 +30,7 @@ export function withDocuments(history: History): History {
   };
   const imageOf = (name: string, image: RowImage): RowImage =>
     image.map((value, index) =>
-      index === documentColumns[name] && value !== null ? documentOf(String(value)) : value,
+      index === documentColumns[name] && typeof value === 'string' ? documentOf(value) : value,
     );
   const changeOf = (change: Change): Change => {
     const { name } = change.version.table;
