@@ -15,7 +15,7 @@ import { type LogAndLake, openSharedLog, type SharedLog } from '../integration/r
 import { FakeBigQuery } from '../support/bigquery/fake-bigquery.ts';
 import type { BigqueryHarness } from '../support/bigquery-harness.ts';
 import { fakeBigqueryHarness } from '../support/fake-bigquery-harness.ts';
-import { isUnfit, sourceRows, withDocuments } from '../support/unfit-documents.ts';
+import { documentOf, isUnfit, sourceRows, withDocuments } from '../support/unfit-documents.ts';
 
 const fake = await FakeBigQuery.start();
 let shared: SharedLog;
@@ -163,7 +163,32 @@ async function expectWholeRows(
   }
 }
 
+const values = Array.from({ length: 100 }, (_, value) => value);
+const isUnfitValue = (value: number) => isUnfit(documentOf(`{"n":${value}}`));
+const fits = values.find((value) => !isUnfitValue(value)) ?? 0;
+const unfit = values.find(isUnfitValue) ?? 0;
+
 describe.for(ways)('dead letters of unfit values, %s', ([, way]) => {
+  it('are remembered by every owner, until the row has come whole', async () => {
+    const one = { table: 'pairs', pick: 0, keepsToast: false, endsTransaction: true } as const;
+    const steps = [
+      [{ ...one, what: 'insert', value: fits }, 0],
+      [{ ...one, what: 'update', value: unfit }, 1],
+      [{ ...one, what: 'update', value: fits, keepsToast: true }, 2],
+      [{ ...one, what: 'update', value: fits }, 2],
+      [{ ...one, what: 'update', value: unfit, keepsToast: true }, 2],
+    ] as const;
+    const history = withDocuments(runHistory(steps.map(([command]) => command)));
+    await withLake(history, way, async (loading) => {
+      for (const [index, [, letterCount]] of steps.entries()) {
+        await loading.write(index);
+        expect(await loading.load(index)).toBe(true);
+        expect(await loading.harness.deadLetters()).toHaveLength(letterCount);
+      }
+      await expectPromises(history, loading);
+    });
+  });
+
   it('keep every promise, whatever happens to rows and owners', async () => {
     expect.hasAssertions();
     const endings = fc.array(

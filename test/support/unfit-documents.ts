@@ -52,7 +52,8 @@ export function withDocuments(history: History): History {
   };
 }
 
-function documentOf(text: string): string {
+/** The document that stands for a text in such a history. */
+export function documentOf(text: string): string {
   const sum = Buffer.from(text).reduce((total, byte) => total + byte, 0);
   if (sum % 3 === 0) return unfitDocument;
   return `{"n": ${sum % 3 === 1 ? '1.50' : '15'}, "text": ${JSON.stringify(text)}}`;
