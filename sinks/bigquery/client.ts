@@ -24,6 +24,16 @@ export interface LakeOptions {
   readonly kmsKey?: string | undefined;
   /** On every job, beside our own. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Told of each job that ended, also of one that failed. */
+  readonly onJob?: ((job: JobReport) => void) | undefined;
+}
+
+/** A job that ended, and what it is billed for: loads are free of charge. */
+export interface JobReport {
+  readonly kind: 'load' | 'query';
+  readonly isFailed: boolean;
+  readonly bytesProcessed: number;
+  readonly bytesBilled: number;
 }
 
 /** A row as REST has it: every value is text, or null. */
@@ -298,10 +308,10 @@ export class LakeConnection {
     const { jobId, location } = started.jobReference ?? {};
     assert(jobId, 'a job has an id');
     let job = started;
+    const isQuery = jobId.startsWith('tributary_') && !jobId.startsWith('tributary_load_');
     let pollMs = pollMsMin;
     while (job.status?.state !== 'DONE') {
       const place = location === undefined ? {} : { location };
-      const isQuery = jobId.startsWith('tributary_') && !jobId.startsWith('tributary_load_');
       if (isQuery) {
         const qs = { timeoutMs: waitMsMax, maxResults: 0, ...place };
         await this.request<Rows>({ method: 'GET', uri: `/queries/${jobId}`, qs });
@@ -311,19 +321,25 @@ export class LakeConnection {
       await sleep(pollMs);
       pollMs = Math.min(pollMsMax, pollMs * pollGrowth);
     }
-    this.#count(job.statistics);
     const { errorResult } = job.status;
+    const kind = isQuery ? 'query' : 'load';
+    this.#count({ kind, isFailed: errorResult !== undefined }, job.statistics);
     if (errorResult !== undefined) throw errorOfProto(errorResult, this.#options);
   }
 
-  #count({ query, totalBytesProcessed = '0' }: JobStatistics = {}): void {
-    if (query === undefined) return;
-    const { bytesBilled, bytesProcessed, loads } = this.#usage;
+  #count(
+    ended: Pick<JobReport, 'kind' | 'isFailed'>,
+    { query, totalBytesProcessed = '0' }: JobStatistics = {},
+  ): void {
+    const bytesProcessed = query === undefined ? 0 : Number(totalBytesProcessed);
+    const bytesBilled = Number(query?.totalBytesBilled ?? 0);
+    const before = this.#usage;
     this.#usage = {
-      loads,
-      bytesProcessed: bytesProcessed + Number(totalBytesProcessed),
-      bytesBilled: bytesBilled + Number(query.totalBytesBilled ?? 0),
+      loads: before.loads,
+      bytesProcessed: before.bytesProcessed + bytesProcessed,
+      bytesBilled: before.bytesBilled + bytesBilled,
     };
+    this.#options.onJob?.({ ...ended, bytesProcessed, bytesBilled });
   }
 
   #reference(table: string) {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
+import type { JobReport } from '../../sinks/bigquery/client.ts';
 import { readLoadCosts } from '../../sinks/bigquery/load-costs.ts';
 import type { PaceReport } from '../../sinks/bigquery/load-pace.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
@@ -293,6 +294,23 @@ test('what batches cost is in the ledger, in the report after each and in what s
     ms: expect.closeTo(reports[0]!.spacing.ms, 2) as number,
     limit: reports[0]!.spacing.limit,
   });
+  await sink.close();
+});
+
+test('each job is told when it ends, a failed one too, with what it is billed', async () => {
+  const jobs: JobReport[] = [];
+  const sink = createBigquerySink({ ...place(), onJob: (job) => jobs.push(job) });
+  const error = { reason: 'backendError', message: 'try again' };
+  fake.faults.add({ jobKind: 'load', fault: { kind: 'job-error', error } });
+  await fillOnce(sink, 2);
+  const loads = jobs.filter(({ kind }) => kind === 'load');
+  expect(loads.map(({ isFailed }) => isFailed).toSorted()).toEqual([false, false, true]);
+  const billed = jobs.reduce((sum, { bytesBilled }) => sum + bytesBilled, 0);
+  const [row] = await openLakeReader(place()).rows(
+    `select sum(bytes_billed) from \`${dataset}\`._tributary_commits`,
+  );
+  // The publication is billed after its entry was written.
+  expect(billed).toBeGreaterThan(Number(row?.[0]));
   await sink.close();
 });
 
