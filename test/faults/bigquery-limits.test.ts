@@ -304,7 +304,8 @@ test('each job is told when it ends, a failed one too, with what it is billed', 
   fake.faults.add({ jobKind: 'load', fault: { kind: 'job-error', error } });
   await fillOnce(sink, 2);
   const loads = jobs.filter(({ kind }) => kind === 'load');
-  expect(loads.map(({ isFailed }) => isFailed).toSorted()).toEqual([false, false, true]);
+  expect(loads).toHaveLength(3);
+  expect(loads.filter(({ isFailed }) => isFailed)).toHaveLength(1);
   const billed = jobs.reduce((sum, { bytesBilled }) => sum + bytesBilled, 0);
   const [row] = await openLakeReader(place()).rows(
     `select sum(bytes_billed) from \`${dataset}\`._tributary_commits`,
