@@ -45,6 +45,18 @@ async function expectChangesOnce(harness: BigqueryHarness, history: History): Pr
   }
 }
 
+/** Once nobody else is at work, each table's rows are in one table, whatever owners left when they died. */
+async function expectNoOrphans(harness: BigqueryHarness, history: History): Promise<void> {
+  fake.writes.faults.clear();
+  const last = await harness.reopen();
+  await last.open();
+  await last.close();
+  const tables = fake.store.tables({ projectId: 'test', datasetId: harness.dataset });
+  const states = tables.filter(({ ref }) => ref.tableId.includes('__state'));
+  const topics = history.cuts.flatMap(({ versions }) => versions.map(({ topic }) => topic));
+  expect(states).toHaveLength(new Set(topics).size);
+}
+
 /** What happens to one owner after some cuts. */
 interface Ending {
   readonly mode: BigQueryMode;
@@ -170,6 +182,7 @@ describe('rows and changes through the Storage Write interface', () => {
           await loadThrough(harness, history, given);
           await expectRowsAt(harness, history, history.cuts.length - 1);
           await expectChangesOnce(harness, history);
+          await expectNoOrphans(harness, history);
         } finally {
           fake.writes.faults.clear();
           await harness.destroy();
