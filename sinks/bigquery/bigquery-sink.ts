@@ -123,7 +123,10 @@ class BigquerySink implements Sink {
     this.#others = [...new Map(others.map((layout) => [layout.topic, layout])).values()];
     // An owner that died between a commit and its views left them behind the tables.
     const layouts = [...this.#histories.values()].flatMap(({ newest }) => newest ?? []);
-    await this.#shown.mend(layouts);
+    await this.#shown.mend(layouts, () =>
+      refuseOtherEpoch(this.#lake, this.#tables, checkpoint.epoch),
+    );
+    await this.#open.states.dropOrphans(layouts);
     this.#pace.start(await readLoadsToday(this.#lake, this.#tables));
     this.#end = undefined;
     this.#epoch = checkpoint.epoch;
