@@ -14,7 +14,7 @@ import { report } from './report.ts';
 const prefix = 'bench';
 const smallRows = 20_000;
 
-/** A log of 300,000 inserts of eight columns, loaded into an empty lake with small and with large batches. */
+/** A log of 300,000 inserts of ten columns, loaded into an empty lake with small and with large batches. */
 export async function benchLoad(): Promise<void> {
   const dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-bench-'));
   await fillLog(dir);
