@@ -19,7 +19,10 @@ const decodedMax = 10_000;
 /** How much is read and applied at once. */
 export interface BatchLimits {
   readonly batchRowsMax: number;
-  /** Bytes of records over all tables; also what is kept in memory, beside their decoded form. */
+  /**
+   * Bytes of records over all tables. So much is kept in memory, beside its decoded form; twice that while
+   * one batch is applied and the next one read.
+   */
   readonly batchBytesMax: number;
   /** One read of a partition: more would only wait in memory, less costs more calls than bytes. */
   readonly readBytesMax: number;
