@@ -73,13 +73,15 @@ interface Target {
 export class BatchSource {
   readonly #options: BatchSourceOptions;
   readonly versions: TableVersions;
+  readonly wants: (table: string) => boolean;
   readonly #watermarks: WatermarkReader;
   readonly #decoder: RecordDecoder;
   readonly #readers = new Map<string, PartitionReader>();
 
   constructor(options: BatchSourceOptions) {
-    const { log, prefix, registry, from } = options;
+    const { log, prefix, registry, wants, from } = options;
     this.#options = options;
+    this.wants = wants;
     this.versions = new TableVersions(log, prefix);
     this.#watermarks = new WatermarkReader({ log, prefix, from });
     this.#decoder = new RecordDecoder({ registry, prefix, versions: this.versions });
@@ -155,7 +157,7 @@ export class BatchSource {
   #wanted(ends: Offsets): readonly (readonly [string, readonly number[]])[] {
     return Object.entries(ends).filter(([topic, offsets]) => {
       const table = this.versions.of(topic).at(-1)?.table;
-      if (table !== undefined) return this.#options.wants(tableName(table));
+      if (table !== undefined) return this.wants(tableName(table));
       if (offsets.every((end) => end === 0)) return false;
       throw new PipelineError('log-corrupt', `topic ${topic} has records but no table version`);
     });

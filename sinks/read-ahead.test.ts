@@ -31,11 +31,14 @@ const request = (applied: number, until: number | null = null): NextBatch => {
   };
 };
 
+const noTables = { versions: { of: () => [], topics: [] }, wants: () => true };
+
 /** A source whose next batch ends two above the checkpoint, or at `until`; `asked` has the requests. */
 function sourceUpTo(newest: number) {
   const asked: NextBatch[] = [];
   const released: number[] = [];
   const source: ReadAheadSource = {
+    ...noTables,
     newestWatermark: watermark(newest),
     release: ({ watermarkOffset }) => void released.push(watermarkOffset),
     next: async (given) => {
@@ -48,13 +51,19 @@ function sourceUpTo(newest: number) {
 }
 
 describe('ReadAhead', () => {
+  it('plans what to do with the batch from the checkpoint that it follows', async () => {
+    const { source } = sourceUpTo(9);
+    const planned = await new ReadAhead(source).next(request(2));
+    expect(planned?.steps.map(({ checkpoint }) => checkpoint.applied)).toEqual([cut(4)]);
+  });
+
   it('gives the batch that it read while the one before was applied, and reads it once', async () => {
     const { source, asked, released } = sourceUpTo(9);
     const batches = new ReadAhead(source);
     batches.start(batchAt(2), request(2));
     expect(asked).toHaveLength(1);
     expect(released).toEqual([2]);
-    expect(await batches.next(request(2))).toEqual(batchAt(4));
+    expect((await batches.next(request(2)))?.batch).toEqual(batchAt(4));
     expect(asked).toHaveLength(1);
   });
 
@@ -63,14 +72,14 @@ describe('ReadAhead', () => {
     const batches = new ReadAhead(source);
     batches.start(batchAt(2), request(2));
     expect(asked).toHaveLength(0);
-    expect(await batches.next(request(2))).toEqual(batchAt(4));
+    expect((await batches.next(request(2)))?.batch).toEqual(batchAt(4));
   });
 
   it('reads again when less is wanted than was read ahead', async () => {
     const { source, asked } = sourceUpTo(9);
     const batches = new ReadAhead(source);
     batches.start(batchAt(2), request(2));
-    expect(await batches.next(request(2, 3))).toEqual(batchAt(3));
+    expect((await batches.next(request(2, 3)))?.batch).toEqual(batchAt(3));
     expect(asked.map(({ until }) => until)).toEqual([null, cut(3)]);
   });
 
@@ -78,13 +87,14 @@ describe('ReadAhead', () => {
     const { source, asked } = sourceUpTo(9);
     const batches = new ReadAhead(source);
     batches.start(batchAt(2), request(2));
-    expect(await batches.next(request(2, 4))).toEqual(batchAt(4));
+    expect((await batches.next(request(2, 4)))?.batch).toEqual(batchAt(4));
     expect(asked).toHaveLength(1);
   });
 
   it('tells a failure of the reading ahead to whoever asks for the batch, and to nobody else', async () => {
     const failure = new Error('the log is torn');
     const source: ReadAheadSource = {
+      ...noTables,
       newestWatermark: watermark(9),
       release: () => undefined,
       next: () => Promise.reject(failure),

@@ -1,26 +1,35 @@
 import type { BatchSource, LogBatch, NextBatch } from './batch-source.ts';
+import { planSteps, type SinkStep, type StepInput } from './batch-steps.ts';
 
-export type ReadAheadSource = Pick<BatchSource, 'next' | 'release' | 'newestWatermark'>;
+export type ReadAheadSource = Pick<BatchSource, 'next' | 'release' | 'newestWatermark'> &
+  Pick<StepInput, 'versions' | 'wants'>;
+
+/** A batch, and what to do with it. */
+export interface PlannedBatch {
+  readonly batch: LogBatch;
+  readonly steps: readonly SinkStep[];
+}
 
 /**
- * The batches of a source, one of them read and decoded while the one before it is applied. What was read
+ * The batches of a source, one of them read and folded while the one before it is applied. What was read
  * ahead and is not wanted after all is read again: the source forgets nothing above the checkpoint.
  */
 export class ReadAhead {
   readonly #source: ReadAheadSource;
-  #ahead: Promise<LogBatch | null> | null = null;
+  #ahead: Promise<PlannedBatch | null> | null = null;
 
   constructor(source: ReadAheadSource) {
     this.#source = source;
   }
 
-  /** The next batch, as `BatchSource.next` gives it; fails as the reading ahead did. */
-  async next(request: NextBatch): Promise<LogBatch | null> {
+  /** The next batch; null and failures as of `BatchSource.next`, or of the reading ahead. */
+  async next(request: NextBatch): Promise<PlannedBatch | null> {
     const ahead = this.#ahead;
     this.#ahead = null;
-    const batch = await ahead;
-    const isWithin = batch !== null && (request.until === null || batch.cut.cut <= request.until);
-    return isWithin ? batch : this.#source.next(request);
+    const planned = await ahead;
+    const isWithin =
+      planned !== null && (request.until === null || planned.batch.cut.cut <= request.until);
+    return isWithin ? planned : this.#read(request);
   }
 
   /**
@@ -31,7 +40,7 @@ export class ReadAhead {
     const newest = this.#source.newestWatermark;
     if (newest === null || newest.cut <= applied.cut.cut || request.signal.aborted) return;
     this.#source.release(request.checkpoint);
-    this.#ahead = this.#source.next(request);
+    this.#ahead = this.#read(request);
     // Whoever asks for it is told; nobody may.
     this.#ahead.catch(() => {});
   }
@@ -39,5 +48,12 @@ export class ReadAhead {
   /** Waits for what is under way. */
   async stop(): Promise<void> {
     await this.#ahead?.catch(() => {});
+  }
+
+  async #read(request: NextBatch): Promise<PlannedBatch | null> {
+    const { versions, wants } = this.#source;
+    const batch = await this.#source.next(request);
+    if (batch === null) return null;
+    return { batch, steps: planSteps({ batch, before: request.checkpoint, versions, wants }) };
   }
 }

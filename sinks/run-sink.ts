@@ -7,8 +7,8 @@ import { parseLsn } from '../schemas/lsn.ts';
 import type { PositionText } from '../schemas/position.ts';
 import type { SchemaRegistry } from '../schemas/registry.ts';
 import { type BatchLimits, BatchSource, type LogBatch } from './batch-source.ts';
-import { planSteps, type SinkStep } from './batch-steps.ts';
-import { ReadAhead } from './read-ahead.ts';
+import type { SinkStep } from './batch-steps.ts';
+import { type PlannedBatch, ReadAhead } from './read-ahead.ts';
 import type { Checkpoint, Sink, SinkBatch } from './sink.ts';
 
 export interface RunSinkOptions {
@@ -125,23 +125,22 @@ async function loadUntilAborted(
         await wait(Math.min(pausedMs, limits.idleWaitMs), signal);
         continue;
       }
-      const batch = await batches.next({
+      const next = await batches.next({
         checkpoint,
         isHidden: loader.isHidden,
         until: isThere ? null : (asked?.until ?? null),
         waitMs: isLogsTurn ? 0 : limits.idleWaitMs,
         signal,
       });
-      if (batch === null) continue;
-      const { versions } = source;
-      const steps = planSteps({ batch, before: checkpoint, versions, wants: options.wants });
+      if (next === null) continue;
+      const { batch, steps } = next;
       checkpoint = steps.at(-1)?.checkpoint ?? checkpoint;
       const isHidden = isHiddenAfter(steps) ?? loader.isHidden;
       // A sink that waits between batches gets a larger one from the log when it is done waiting.
       if (sink.pauseMs === undefined) {
         batches.start(batch, { checkpoint, isHidden, until: null, waitMs: 0, signal });
       }
-      await loader.load(batch, steps, source);
+      await loader.load(next, source);
       source.release(checkpoint);
       pausedUntilMs = performance.now() + (sink.pauseMs?.() ?? 0);
     }
@@ -173,7 +172,7 @@ class BatchLoader {
     this.#options = options;
   }
 
-  async load(batch: LogBatch, steps: readonly SinkStep[], source: BatchSource): Promise<void> {
+  async load({ batch, steps }: PlannedBatch, source: BatchSource): Promise<void> {
     const { sink } = this.#options;
     for (const step of steps) {
       for (const version of step.versions) {
