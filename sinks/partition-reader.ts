@@ -25,8 +25,8 @@ export interface ReadRecord {
 }
 
 export interface PartitionReaderOptions extends TopicPartition {
-  readonly log: Log;
-  readonly decoder: RecordDecoder;
+  readonly log: Pick<Log, 'read' | 'ranges'>;
+  readonly decoder: Pick<RecordDecoder, 'decode'>;
   /** The first one to read. */
   readonly offset: number;
 }
@@ -44,8 +44,8 @@ export interface ReadTowards {
 export class PartitionReader implements TopicPartition {
   readonly topic: string;
   readonly partition: number;
-  readonly #log: Log;
-  readonly #decoder: RecordDecoder;
+  readonly #log: PartitionReaderOptions['log'];
+  readonly #decoder: PartitionReaderOptions['decoder'];
   #nextOffset: number;
   #buffered: ReadRecord[] = [];
   /** Came with the last read, behind the end that was asked for. */
