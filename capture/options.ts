@@ -1,3 +1,4 @@
+import type { ErrorKind } from '../runtime/errors.ts';
 import type { Log } from '../log/log.ts';
 import type { Partitioning } from '../schemas/murmur2.ts';
 import type { SchemaRegistry, WhenIncompatible } from '../schemas/registry.ts';
@@ -57,11 +58,21 @@ export type CaptureEvent =
   | { readonly type: 'spooled'; readonly bytes: number }
   | { readonly type: 'snapshot-finished' }
   /** The stream is held: the registry is away, and a new schema has to be registered. */
-  | { readonly type: 'registry-waiting'; readonly table: string; readonly waitedMs: number }
+  | {
+      readonly type: 'registry-waiting';
+      readonly table: string;
+      readonly kind: ErrorKind;
+      readonly waitedMs: number;
+    }
   | { readonly type: 'registry-back' }
   /** Tables that are held back now. */
   | { readonly type: 'parked'; readonly tables: number }
-  | { readonly type: 'reconnecting'; readonly attempt: number; readonly delayMs: number };
+  | {
+      readonly type: 'reconnecting';
+      readonly kind: ErrorKind;
+      readonly attempt: number;
+      readonly delayMs: number;
+    };
 
 export interface CaptureLimits {
   /** A batch this large is appended at once. */

@@ -20,7 +20,7 @@ export async function runCapture(
     signal,
     onRetry: ({ error, attempt, delayMs }) => {
       options.logger.warn(`${error.message}; trying again in ${delayMs} ms (${error.hint})`);
-      options.observe?.({ type: 'reconnecting', attempt, delayMs });
+      options.observe?.({ type: 'reconnecting', kind: error.kind, attempt, delayMs });
     },
   });
 }

@@ -62,7 +62,8 @@ export class SchemaIds {
           `the new schema of ${tableName(table)} waits: ${error.message}; trying again in ${delayMs} ms (${error.hint})`,
         );
         const waitedMs = performance.now() - startedMs;
-        observe({ type: 'registry-waiting', table: tableName(table), waitedMs });
+        const { kind } = error;
+        observe({ type: 'registry-waiting', table: tableName(table), kind, waitedMs });
       },
     });
     if (ids === undefined) {

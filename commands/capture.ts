@@ -108,11 +108,11 @@ function observer(tools: RoleTools): (event: CaptureEvent) => void {
         return metrics.set('captureSpool', event.bytes);
       case 'reconnecting':
         tools.setHealthy(false);
-        return metrics.add('retries', 1, { role: 'capture' });
+        return metrics.add('retries', 1, { role: 'capture', kind: event.kind });
       case 'registry-waiting':
         tools.setHealthy(false);
         metrics.set('captureRegistryWait', event.waitedMs / 1_000);
-        return metrics.add('retries', 1, { role: 'capture' });
+        return metrics.add('retries', 1, { role: 'capture', kind: event.kind });
       case 'registry-back':
         tools.setHealthy(true);
         return metrics.set('captureRegistryWait', 0);

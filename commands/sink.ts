@@ -7,6 +7,7 @@ import { runWorker, type WorkerObserver } from '../sinks/workers/run-worker.ts';
 import { defineCommand, usageError } from './command.ts';
 import { loadSink } from './load-sink.ts';
 import { configuredLake } from './lakes/open-lake.ts';
+import { loadMetrics } from './sink/load-metrics.ts';
 import { runRole, type RoleTools } from './supervise/run-role.ts';
 
 export const sinkCommand = defineCommand({
@@ -39,7 +40,8 @@ async function load(name: string, tools: RoleTools): Promise<void> {
       shareCount,
       membership: lake.openMembership(),
       loadShare: async (share, { signal: stop, onOpened }) => {
-        using opened = lake.openShare(share);
+        using counted = loadMetrics(tools.metrics, { sink: name, share });
+        using opened = lake.openShare(share, counted.observer);
         await loadSink({
           config,
           settings,
@@ -111,7 +113,7 @@ function observer(sink: string, tools: RoleTools) {
     },
     onRetry(error, delayMs) {
       tools.setHealthy(false);
-      metrics.add('retries', 1, { role: sink });
+      metrics.add('retries', 1, { role: sink, kind: error.kind });
       logger.warn(
         { kind: error.kind, hint: error.hint },
         `${error.message}; new try in ${formatDuration(delayMs)}`,

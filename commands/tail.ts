@@ -73,13 +73,7 @@ async function* changesOf(options: ChangesOptions): AsyncGenerator<Change | Dead
   for await (const records of followTopic({ ...options, prefix })) {
     // A version is on the log before its first record.
     await versions.refresh();
-    const decoded: (Change | DeadLetter)[] = [];
-    await decoder.decode(
-      records,
-      (change) => decoded.push(change),
-      (letter) => decoded.push(letter),
-    );
-    yield* decoded;
+    for (const decoded of await decoder.decode(records)) if (decoded !== null) yield decoded;
   }
 }
 

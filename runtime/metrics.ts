@@ -84,6 +84,30 @@ export const metricDefinitions = {
     help: "Write-ahead log between the lake and the log's newest watermark.",
     labels: ['sink'],
   },
+  sinkSpacing: {
+    type: 'gauge',
+    name: 'tributary_sink_spacing_seconds',
+    help: 'How long the next batch of a share waits, under the limit that decides it; 0 under the others.',
+    labels: ['sink', 'share', 'limit'],
+  },
+  sinkJobs: {
+    type: 'counter',
+    name: 'tributary_sink_jobs_total',
+    help: 'Jobs of the warehouse that ended: loads, and queries, which are statements and transactions.',
+    labels: ['sink', 'kind', 'result'],
+  },
+  sinkProcessedBytes: {
+    type: 'counter',
+    name: 'tributary_sink_processed_bytes_total',
+    help: 'Bytes that statements of the warehouse scanned.',
+    labels: ['sink'],
+  },
+  sinkBilledBytes: {
+    type: 'counter',
+    name: 'tributary_sink_billed_bytes_total',
+    help: 'Bytes that statements of the warehouse are billed for, failed ones included.',
+    labels: ['sink'],
+  },
   sinkShares: {
     type: 'gauge',
     name: 'tributary_sink_shares',
@@ -99,8 +123,8 @@ export const metricDefinitions = {
   retries: {
     type: 'counter',
     name: 'tributary_retries_total',
-    help: 'New tries after a passing failure.',
-    labels: ['role'],
+    help: 'New tries after a passing failure, by the kind of its error.',
+    labels: ['role', 'kind'],
   },
 } as const satisfies Record<string, MetricDefinition>;
 

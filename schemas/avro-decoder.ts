@@ -140,11 +140,15 @@ function readOperation(reader: AvroReader): Change['op'] {
   return op;
 }
 
+/** A long that is mostly the same as the one before, as all of a transaction are: then it is that one. */
 function nullableLong(type: AvroJson): (reader: AvroReader) => bigint | null {
   const read = valueReader(type, { kind: 'int8' }, new Map());
+  let last: bigint | null = null;
   return (reader) => {
     const value = read(reader);
-    return typeof value === 'bigint' ? value : null;
+    if (typeof value !== 'bigint') return null;
+    if (value !== last) last = value;
+    return last;
   };
 }
 
@@ -193,7 +197,7 @@ function rowReader(
   wanted: readonly string[] | null,
 ): (reader: AvroReader) => RowImage {
   const names = avroFieldNames(table);
-  const width = table.columns.length;
+  const nulls: readonly Value[] = table.columns.map(() => null);
   const fields = recordFields(schema).map(({ name, type }) => {
     const index = names.indexOf(name);
     const column = table.columns[index];
@@ -206,8 +210,7 @@ function rowReader(
   const indices = fields.map((field) => field.index);
   const readers = fields.map((field) => field.read);
   return (reader) => {
-    const row: Value[] = [];
-    for (let index = 0; index < width; index += 1) row.push(null);
+    const row = nulls.slice();
     for (let at = 0; at < readers.length; at += 1) {
       const value = (readers[at] as ValueReader)(reader);
       const index = indices[at] as number;

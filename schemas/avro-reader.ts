@@ -1,9 +1,7 @@
 import { PipelineError } from '../runtime/errors.ts';
 
 /** Up to this length a loop over the bytes beats the engine's own decoder. */
-const shortBytesMax = 96;
-/** Longer records are not turned into text as a whole. */
-const textBytesMax = 4096;
+const shortBytesMax = 64;
 /** Bytes of the longest varint of 64 bits. */
 const varintBytesMax = 10;
 
@@ -15,14 +13,11 @@ const varintBytesMax = 10;
 export class AvroReader {
   bytes: Buffer = Buffer.alloc(0);
   at = 0;
-  /** All bytes as Latin-1, made when first needed. */
-  #text: string | null = null;
 
   /** Goes to the start of other bytes. */
   reset(bytes: Buffer, at: number): void {
     this.bytes = bytes;
     this.at = at;
-    this.#text = null;
   }
 
   readByte(): number {
@@ -102,22 +97,13 @@ export class AvroReader {
     return start;
   }
 
-  readString(): string {
+  /** A string; a short one that `recent` has is not made again. */
+  readString(recent: RecentTexts): string {
     const length = this.readInt();
     const start = this.advance(length);
     const end = start + length;
-    if (length > shortBytesMax || this.bytes.length > textBytesMax || !this.#isAscii(start, end)) {
-      return this.bytes.toString('utf8', start, end);
-    }
-    // One call into the engine for all short strings of a record is faster than one for each.
-    this.#text ??= this.bytes.toString('latin1');
-    return this.#text.slice(start, end);
-  }
-
-  #isAscii(start: number, end: number): boolean {
-    let all = 0;
-    for (let at = start; at < end; at += 1) all |= this.bytes[at] as number;
-    return all < 0x80;
+    if (length > shortBytesMax) return this.bytes.toString('utf8', start, end);
+    return recent.get(this.bytes, start, end);
   }
 
   /** A view, not a copy: it lives as long as the record's bytes do. */
@@ -138,6 +124,50 @@ export class AvroReader {
       `an Avro value needs bytes beyond the ${this.bytes.length} that it has`,
     );
   }
+}
+
+const recentTextsMax = 256;
+
+/**
+ * Short texts of one column that were read lately. Many columns hold few different ones (an enum, a state,
+ * a kind): made once, they cost no memory for each row.
+ */
+export class RecentTexts {
+  readonly #texts: string[] = Array.from({ length: recentTextsMax }, () => '');
+
+  /** The text of the UTF-8 bytes [start, end). */
+  get(bytes: Buffer, start: number, end: number): string {
+    const slot = slotOf(bytes, start, end);
+    const recent = this.#texts[slot] ?? '';
+    if (recent.length === end - start && isAsciiAt(bytes, start, recent)) return recent;
+    const text = bytes.toString(isAscii(bytes, start, end) ? 'latin1' : 'utf8', start, end);
+    this.#texts[slot] = text;
+    return text;
+  }
+}
+
+function slotOf(bytes: Buffer, start: number, end: number): number {
+  const [first, middle, last] = [
+    bytes[start] ?? 0,
+    bytes[(start + end) >>> 1] ?? 0,
+    bytes[end - 1] ?? 0,
+  ];
+  return (first + 7 * middle + 31 * last + 131 * (end - start)) % recentTextsMax;
+}
+
+/** Whether the text is there, in ASCII: any other one is made again. */
+function isAsciiAt(bytes: Buffer, start: number, text: string): boolean {
+  for (let at = 0; at < text.length; at += 1) {
+    const byte = bytes[start + at] ?? 0;
+    if (byte >= 0x80 || text.charCodeAt(at) !== byte) return false;
+  }
+  return true;
+}
+
+function isAscii(bytes: Buffer, start: number, end: number): boolean {
+  let all = 0;
+  for (let at = start; at < end; at += 1) all |= bytes[at] ?? 0;
+  return all < 0x80;
 }
 
 const words = new Int32Array(2);

@@ -1,5 +1,5 @@
 import { PipelineError } from '../runtime/errors.ts';
-import { type AvroReader, readUnscaled } from './avro-reader.ts';
+import { type AvroReader, readUnscaled, RecentTexts } from './avro-reader.ts';
 import { ExactText, type Value } from './change.ts';
 import { decimalText } from './pg-text.ts';
 import type { LogicalType } from './table-schema.ts';
@@ -169,8 +169,10 @@ function stringReader({ kind }: LogicalType): ValueReader | undefined {
     case 'enum':
     case 'inet':
     case 'named-text':
-    case 'other':
-      return (reader) => reader.readString();
+    case 'other': {
+      const recent = new RecentTexts();
+      return (reader) => reader.readString(recent);
+    }
     default:
       return undefined;
   }

@@ -36,12 +36,18 @@ function joinIdentities(values: readonly Value[]): string {
   return joined;
 }
 
+/** Equal as a key of a Map exactly when the values are the same. */
+export type Identity = string | bigint;
+
 /** Identity of the columns at `indices`: of a key, say. */
-export function columnsIdentity(image: RowImage, indices: readonly number[]): string {
+export function columnsIdentity(image: RowImage, indices: readonly number[]): Identity {
   const [first] = indices;
-  // Most keys have one column: no border is needed.
-  if (first !== undefined && indices.length === 1) return valueIdentity(image[first] ?? null);
-  return joinIdentities(indices.map((index) => image[index] ?? null));
+  if (first === undefined || indices.length > 1) {
+    return joinIdentities(indices.map((index) => image[index] ?? null));
+  }
+  // Most keys are one column: no border is needed, and mostly it is a number.
+  const value = image[first] ?? null;
+  return typeof value === 'bigint' ? value : valueIdentity(value);
 }
 
 /** Identity of a whole row, for rows that have no key. */

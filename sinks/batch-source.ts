@@ -8,18 +8,19 @@ import type { SchemaRegistry } from '../schemas/registry.ts';
 import { tableName } from '../schemas/table-schema.ts';
 import { newestCommit, transactionOf } from './batch.ts';
 import { mergeOffsets, type Offsets } from './checkpoint.ts';
-import { type PlacedRecord, RecordDecoder } from './decode-record.ts';
-import { PartitionReader } from './partition-reader.ts';
+import { RecordDecoder } from './decode-record.ts';
+import { PartitionReader, type ReadRecord } from './partition-reader.ts';
 import type { Checkpoint, Sink } from './sink.ts';
 import { TableVersions } from './table-versions.ts';
 import { type PlacedWatermark, WatermarkReader } from './watermarks.ts';
 
-/** Records that are decoded at a stretch: some 50 ms. */
-const decodedMax = 10_000;
 /** How much is read and applied at once. */
 export interface BatchLimits {
   readonly batchRowsMax: number;
-  /** Bytes of records over all tables; also what is kept in memory, beside their decoded form. */
+  /**
+   * Bytes of records over all tables. Their decoded form is kept in memory; twice that while one batch is
+   * applied and the next one read.
+   */
   readonly batchBytesMax: number;
   /** One read of a partition: more would only wait in memory, less costs more calls than bytes. */
   readonly readBytesMax: number;
@@ -74,16 +75,18 @@ interface Target {
 export class BatchSource {
   readonly #options: BatchSourceOptions;
   readonly versions: TableVersions;
+  readonly wants: (table: string) => boolean;
   readonly #watermarks: WatermarkReader;
   readonly #decoder: RecordDecoder;
   readonly #readers = new Map<string, PartitionReader>();
 
   constructor(options: BatchSourceOptions) {
-    const { log, prefix, registry, from, sink } = options;
+    const { log, prefix, registry, wants, from } = options;
     this.#options = options;
+    this.wants = wants;
     this.versions = new TableVersions(log, prefix);
     this.#watermarks = new WatermarkReader({ log, prefix, from });
-    this.#decoder = new RecordDecoder({ registry, prefix, versions: this.versions, sink });
+    this.#decoder = new RecordDecoder({ registry, prefix, versions: this.versions });
   }
 
   /** The next batch; null when nothing new came within `waitMs`. */
@@ -142,10 +145,11 @@ export class BatchSource {
     let isLate = false;
     const readers: Reading[] = [];
     for (const [topic, ends] of this.#wanted(watermark.ends)) {
-      isLate ||= isLateTopic(topic, checkpoint) && checkpoint.applied !== positionZero;
+      const floor = floorOf(topic, checkpoint);
+      isLate ||= floor !== checkpoint.applied;
       for (const [partition, end] of ends.entries()) {
         rows += end - (checkpoint.offsets[topic]?.[partition] ?? 0);
-        readers.push({ reader: this.#reader(topic, partition, checkpoint), end });
+        readers.push({ reader: this.#reader(topic, partition, checkpoint), end, floor });
       }
     }
     return { rows, readers, isLate };
@@ -155,7 +159,7 @@ export class BatchSource {
   #wanted(ends: Offsets): readonly (readonly [string, readonly number[]])[] {
     return Object.entries(ends).filter(([topic, offsets]) => {
       const table = this.versions.of(topic).at(-1)?.table;
-      if (table !== undefined) return this.#options.wants(tableName(table));
+      if (table !== undefined) return this.wants(tableName(table));
       if (offsets.every((end) => end === 0)) return false;
       throw new PipelineError('log-corrupt', `topic ${topic} has records but no table version`);
     });
@@ -166,7 +170,10 @@ export class BatchSource {
     const known = this.#readers.get(place);
     if (known !== undefined) return known;
     const offset = checkpoint.offsets[topic]?.[partition] ?? 0;
-    const reader = new PartitionReader(this.#options.log, { topic, partition }, offset);
+    const { log, sink } = this.#options;
+    const keepsRecords = sink.refuse !== undefined;
+    const decoder = this.#decoder;
+    const reader = new PartitionReader({ log, decoder, topic, partition, offset, keepsRecords });
     this.#readers.set(place, reader);
     return reader;
   }
@@ -188,25 +195,18 @@ export class BatchSource {
         wanted
           .toSorted((a, b) => a.reader.bytes - b.reader.bytes)
           .slice(0, readsMax)
-          .map(({ reader, end }) => reader.readTowards(end, readBytesMax, signal)),
+          .map(({ reader, end, floor }) =>
+            reader.readTowards({ end, floor, bytesMax: readBytesMax, signal }),
+          ),
       );
     }
   }
 
-  async #collect(target: Target, checkpoint: Checkpoint): Promise<LogBatch> {
-    const { watermark, kind } = target;
+  /** Which of the records that are here belong to the batch, in order, and where each partition goes on. */
+  #collect(target: Target, checkpoint: Checkpoint): LogBatch {
     const found = this.#sort(target, checkpoint);
-    const changes: Change[] = [];
-    const deadLetters: DeadLetter[] = [];
-    for (let from = 0; from < found.taken.length; from += decodedMax) {
-      await this.#decoder.decode(
-        found.taken.slice(from, from + decodedMax),
-        (change) => changes.push(change),
-        (letter) => deadLetters.push(letter),
-      );
-      // Decoding is synchronous: let timers and signals have their turn, or others take us for dead.
-      await new Promise(setImmediate);
-    }
+    const { changes, deadLetters } = offered(found.taken, this.#options.sink);
+    const { watermark, kind } = target;
     const offsets = mergeOffsets(checkpoint.offsets, found.offsets);
     const isWhole = kind === 'whole';
     return {
@@ -221,29 +221,27 @@ export class BatchSource {
     };
   }
 
-  /** Which of the records that are here belong to the batch, in order, and where each partition goes on. */
   #sort({ watermark, cut }: Target, checkpoint: Checkpoint): SortedRecords {
-    const taken: PlacedRecord[] = [];
+    const taken: ReadRecord[] = [];
     const held: PositionText[] = [];
     const offsets: Record<string, number[]> = {};
     let recordCount = 0;
     let bytes = 0;
     for (const [topic, ends] of this.#wanted(watermark.ends)) {
-      const floor = isLateTopic(topic, checkpoint) ? positionZero : checkpoint.applied;
+      const floor = floorOf(topic, checkpoint);
       offsets[topic] = ends.map((end, partition) => {
         const reader = this.#reader(topic, partition, checkpoint);
-        const records = reader.below(end);
         let next = reader.hasAllBelow(end) ? end : reader.nextOffset;
-        for (const placed of records) {
-          const { seq, record } = placed;
+        for (const record of reader.below(end)) {
+          const { seq, offset } = record;
           recordCount += 1;
-          bytes += record.value?.length ?? 0;
+          bytes += record.bytes;
           if (seq !== null && seq > cut) {
-            next = Math.min(next, record.offset);
+            next = Math.min(next, offset);
             held.push(seq);
-          } else if (seq === null ? record.offset < next : floor < seq) {
+          } else if (seq === null ? offset < next : floor < seq) {
             // Without a position only the offset says whether a record was taken before.
-            taken.push(placed);
+            taken.push(record);
           }
         }
         return next;
@@ -253,9 +251,35 @@ export class BatchSource {
   }
 }
 
+/** What the records say, apart from what cannot be decoded and what the sink refuses. */
+function offered(
+  records: readonly ReadRecord[],
+  sink: Pick<Sink, 'refuse'>,
+): Pick<LogBatch, 'changes' | 'deadLetters'> {
+  const changes: Change[] = [];
+  const deadLetters: DeadLetter[] = [];
+  for (const { content, key, value } of records) {
+    if (content === null) continue;
+    if ('reason' in content) {
+      deadLetters.push(content);
+      continue;
+    }
+    const refusal = sink.refuse?.(content, key) ?? null;
+    if (refusal === null) changes.push(content);
+    else {
+      const { topic, partition, offset, seq } = content;
+      const { reason, instead } = refusal;
+      if (instead !== null) changes.push(instead);
+      deadLetters.push({ topic, partition, offset, seq, reason, key, value });
+    }
+  }
+  return { changes, deadLetters };
+}
+
 interface Reading {
   readonly reader: PartitionReader;
   readonly end: number;
+  readonly floor: PositionText;
 }
 
 interface FillLimits {
@@ -266,7 +290,7 @@ interface FillLimits {
 }
 
 interface SortedRecords {
-  readonly taken: readonly PlacedRecord[];
+  readonly taken: readonly ReadRecord[];
   /** Positions of records that wait for the next batch. */
   readonly held: readonly PositionText[];
   readonly offsets: Offsets;
@@ -278,11 +302,16 @@ function isLateTopic(topic: string, { offsets }: Checkpoint): boolean {
   return offsets[topic] === undefined;
 }
 
+/** What is at or below it was applied: nothing of a table that is new to the sink. */
+function floorOf(topic: string, checkpoint: Checkpoint): PositionText {
+  return isLateTopic(topic, checkpoint) ? positionZero : checkpoint.applied;
+}
+
 /** By position; of records with the same one, the first to be written. Those without one come first. */
-function inOrder(records: PlacedRecord[]): readonly PlacedRecord[] {
+function inOrder(records: ReadRecord[]): readonly ReadRecord[] {
   records.sort((a, b) => {
     const [one, other] = [a.seq ?? '', b.seq ?? ''];
-    if (one === other) return a.record.offset - b.record.offset;
+    if (one === other) return a.offset - b.offset;
     return one < other ? -1 : 1;
   });
   return records.filter(({ seq }, index) => seq === null || seq !== records[index - 1]?.seq);

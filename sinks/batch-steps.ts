@@ -9,7 +9,7 @@ import type { TableVersions } from './table-versions.ts';
 export interface StepInput {
   readonly batch: LogBatch;
   readonly before: Checkpoint;
-  readonly versions: TableVersions;
+  readonly versions: Pick<TableVersions, 'of' | 'topics'>;
   readonly wants: (table: string) => boolean;
 }
 

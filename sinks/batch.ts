@@ -80,7 +80,7 @@ export function splitAtVersions(changes: readonly Change[], cut: Watermark): rea
       versions = new Map();
       start = index;
     }
-    versions.set(change.topic, change.version);
+    if (version !== change.version) versions.set(change.topic, change.version);
   }
   return [...steps, { cut, changes: changes.slice(start) }];
 }

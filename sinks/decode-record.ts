@@ -4,6 +4,7 @@ import { avroNamespace } from '../schemas/avro-names.ts';
 import {
   compileDecoder,
   compileKeyDecoder,
+  type DecodedEnvelope,
   type EnvelopeDecoder,
   frameSchemaId,
   type KeyDecoder,
@@ -17,11 +18,15 @@ import {
 } from '../schemas/change.ts';
 import { restated } from '../schemas/avro-value-readers.ts';
 import { headerExact, headerExactBefore, headerSeq, headerUnchanged } from '../schemas/control.ts';
-import { parsePosition, type PositionText, positionTextLength } from '../schemas/position.ts';
+import {
+  parsePosition,
+  type PositionText,
+  positionTextLength,
+  positionZero,
+} from '../schemas/position.ts';
 import type { SchemaRegistry } from '../schemas/registry.ts';
 import { schemaName } from '../schemas/schema-name.ts';
 import type { TableVersion } from '../schemas/table-schema.ts';
-import type { Sink } from './sink.ts';
 import type { TableVersions } from './table-versions.ts';
 
 /** A record and its place on the log. */
@@ -30,6 +35,9 @@ export interface PlacedRecord extends TopicPartition {
   /** Null when the record does not say, or says no position. */
   readonly seq: PositionText | null;
 }
+
+/** What a record says: a dead letter if it cannot be decoded, null for the tombstone after a delete. */
+export type Decoded = Change | DeadLetter | null;
 
 const slash = 0x2f;
 
@@ -67,13 +75,6 @@ export interface RecordDecoderOptions {
   readonly versions: TableVersions;
   /** Prefix of the topics, with which the names of their schemas begin. */
   readonly prefix: string;
-  /** Who may make dead letters of changes. */
-  readonly sink?: Pick<Sink, 'refuse'>;
-}
-
-interface Takers {
-  readonly onChange: (change: Change) => void;
-  readonly onDeadLetter: (letter: DeadLetter) => void;
 }
 
 /** Turns records into changes, with one decoder for each table version, compiled when first met. */
@@ -91,43 +92,38 @@ export class RecordDecoder {
   }
 
   /**
-   * Gives each record's change to `onChange` or, for what cannot be decoded, a dead letter to
-   * `onDeadLetter`; the tombstone after a delete is neither. Those of a partition come in their order. Throws `log-corrupt` when a record has the table's schema but
-   * no version on the log, `schema-unknown` when the registry lacks what a version names: then it is not
-   * the record that is wrong. Throws `registry-unreachable` while that has to say which it is.
+   * What each of the records above the floor says; those of a partition come in their order. Throws `log-corrupt`
+   * when a record has the table's schema but no version on the log, `schema-unknown` when the registry lacks
+   * what a version names: then it is not the record that is wrong. Throws `registry-unreachable` while that
+   * has to say which it is.
    */
   async decode(
     records: readonly PlacedRecord[],
-    onChange: (change: Change) => void,
-    onDeadLetter: (letter: DeadLetter) => void,
-  ): Promise<void> {
+    floor: PositionText = positionZero,
+  ): Promise<readonly Decoded[]> {
+    const decoded: Decoded[] = [];
     for (const placed of records) {
       const { record, seq } = placed;
       try {
-        if (record.value === null && seq !== null) {
-          const change = await this.#lonelyTombstone(placed, seq);
-          if (change !== null) this.#give(placed, change, { onChange, onDeadLetter });
-          continue;
+        if (seq !== null && seq <= floor) {
+          decoded.push(null);
+        } else if (seq !== null && record.value === null) {
+          decoded.push(await this.#lonelyTombstone(placed, seq));
+        } else {
+          const { id, value, version } = this.#versionOf(placed);
+          if (version === undefined) throw await this.#stranger(placed, id);
+          const decoder = this.#decoders.get(version) ?? (await this.#compile(version));
+          const change = toChange(placed, { version, decoder, value });
+          if (change.op !== 't') checkKey(record.key, version);
+          if (change.op === 'd') this.#deletes.set(placeOf(placed), change.seq);
+          decoded.push(change);
         }
-        const { id, value, version } = this.#versionOf(placed);
-        if (version === undefined) throw await this.#stranger(placed, id);
-        const decoder = this.#decoders.get(version) ?? (await this.#compile(version));
-        const change = toChange(placed, { version, decoder, value });
-        if (change.op !== 't') checkKey(record.key, version);
-        if (change.op === 'd') this.#deletes.set(placeOf(placed), change.seq);
-        this.#give(placed, change, { onChange, onDeadLetter });
       } catch (error) {
         if (!(error instanceof PipelineError) || error.kind !== 'value-invalid') throw error;
-        onDeadLetter(deadLetter(placed, error.message));
+        decoded.push(deadLetter(placed, error.message));
       }
     }
-  }
-
-  #give(placed: PlacedRecord, change: Change, { onChange, onDeadLetter }: Takers): void {
-    const refusal = this.#options.sink?.refuse?.(change, placed.record.key) ?? null;
-    const taken = refusal === null ? change : refusal.instead;
-    if (taken !== null) onChange(taken);
-    if (refusal !== null) onDeadLetter(deadLetter(placed, refusal.reason));
+    return decoded;
   }
 
   /**
@@ -245,12 +241,43 @@ interface DecodeContext {
 }
 
 function toChange(placed: PlacedRecord, { version, decoder, value }: DecodeContext): Change {
-  const { topic, partition, record } = placed;
-  const seq = placed.seq ?? '';
-  const { op, before, after, lsn, xid, committedAtUs, capturedAtUs } = decoder(value);
-  const origin = {
-    seq,
-    lsn: lsn ?? parsePosition(seq).commitLsn,
+  const envelope = decoder(value);
+  const { op, before, after } = envelope;
+  const origin = originOf(placed, version, envelope);
+  if (op === 't') return { ...origin, op };
+  const exact = headerOf(placed.record, headerExact);
+  if (op === 'd') return { ...origin, op, before: withExact(present(before, op), exact, version) };
+  const unchanged = unchangedColumns(placed.record, version);
+  // One literal and no spread: there are millions of these.
+  return {
+    op,
+    seq: origin.seq,
+    lsn: origin.lsn,
+    xid: origin.xid,
+    committedAtUs: origin.committedAtUs,
+    capturedAtUs: origin.capturedAtUs,
+    topic: origin.topic,
+    partition: origin.partition,
+    offset: origin.offset,
+    version,
+    after: withExact(withNulls(present(after, op), unchanged), exact, version),
+    before:
+      before === null
+        ? null
+        : withExact(before, headerOf(placed.record, headerExactBefore), version),
+    unchanged,
+  };
+}
+
+function originOf(
+  { topic, partition, record, seq }: PlacedRecord,
+  version: TableVersion,
+  { op, lsn, xid, committedAtUs, capturedAtUs }: DecodedEnvelope,
+) {
+  const position = seq ?? positionZero;
+  return {
+    seq: position,
+    lsn: lsn ?? parsePosition(position).commitLsn,
     xid,
     // Rows of a snapshot were read, not committed: their `source.ts_us` is the time of the reading.
     committedAtUs: op === 'r' ? null : committedAtUs,
@@ -260,20 +287,6 @@ function toChange(placed: PlacedRecord, { version, decoder, value }: DecodeConte
     offset: record.offset,
     version,
   };
-  if (op === 't') return Object.assign(origin, { op });
-  const exact = headerOf(record, headerExact);
-  if (op === 'd') {
-    const image = withExact(present(before, op), exact, version);
-    return Object.assign(origin, { op, before: image });
-  }
-  const unchanged = unchangedColumns(headerOf(record, headerUnchanged), version);
-  const exactBefore = headerOf(record, headerExactBefore);
-  return Object.assign(origin, {
-    op,
-    after: withExact(withNulls(present(after, op), unchanged), exact, version),
-    before: before === null ? null : withExact(before, exactBefore, version),
-    unchanged,
-  });
 }
 
 function present(image: RowImage | null, op: Change['op']): RowImage {
@@ -283,7 +296,8 @@ function present(image: RowImage | null, op: Change['op']): RowImage {
 
 const noColumns: readonly number[] = [];
 
-function unchangedColumns(header: Buffer | undefined, version: TableVersion): readonly number[] {
+function unchangedColumns(record: StoredRecord, version: TableVersion): readonly number[] {
+  const header = headerOf(record, headerUnchanged);
   if (header === undefined) return noColumns;
   const names = parseHeader(header, headerUnchanged);
   if (!Array.isArray(names)) {

@@ -2,7 +2,7 @@ import { assert } from '../runtime/assert.ts';
 import type { Change, RowImage, Value } from '../schemas/change.ts';
 import type { PositionText } from '../schemas/position.ts';
 import type { TableSchema } from '../schemas/table-schema.ts';
-import { columnsIdentity, rowIdentity } from '../schemas/value-identity.ts';
+import { columnsIdentity, type Identity, rowIdentity } from '../schemas/value-identity.ts';
 import type { FoldedRow, KeylessRow, TableFold } from './sink.ts';
 
 type RowChange = Extract<Change, { readonly after: RowImage }>;
@@ -37,7 +37,7 @@ function assertRising(changes: readonly Change[]): void {
 
 interface KeyedFold {
   readonly key: readonly number[];
-  readonly rows: Map<string, FoldedRow>;
+  readonly rows: Map<Identity, FoldedRow>;
   floor: PositionText | null;
   /** The delete half of a key change, waiting for its insert half, and the old key's row in this batch. */
   moving: { readonly change: DeleteChange; readonly row: FoldedRow | undefined } | null;
@@ -71,22 +71,22 @@ function foldDelete(fold: KeyedFold, change: DeleteChange): void {
 }
 
 /** The map's order stays the order of the newest changes. */
-function putLast(rows: Map<string, FoldedRow>, identity: string, row: FoldedRow): void {
+function putLast(rows: Map<Identity, FoldedRow>, identity: Identity, row: FoldedRow): void {
   rows.delete(identity);
   rows.set(identity, row);
 }
 
 function foldRow(fold: KeyedFold, change: RowChange): FoldedRow {
   const { after, before, unchanged } = change;
-  if (unchanged.length === 0) return complete(fold, change, after);
-  if (before !== null) return complete(fold, change, overlay(after, before, unchanged));
+  if (unchanged.length === 0) return complete(change, after);
+  if (before !== null) return complete(change, overlay(after, before, unchanged));
   const origin = originOf(fold, change);
   const earlier = origin.row;
   if (earlier === undefined && fold.floor === null) {
     return { deleted: false, change, image: after, unchanged, baseKey: origin.key };
   }
   // Nothing of the row is left to take them from: it was deleted or truncated in this batch.
-  if (earlier === undefined || earlier.deleted) return complete(fold, change, after);
+  if (earlier === undefined || earlier.deleted) return complete(change, after);
   return {
     deleted: false,
     change,
@@ -99,8 +99,8 @@ function foldRow(fold: KeyedFold, change: RowChange): FoldedRow {
 const noColumns: readonly number[] = [];
 
 /** A row that needs nothing from the lake. */
-function complete({ key }: KeyedFold, change: RowChange, image: RowImage): FoldedRow {
-  return { deleted: false, change, image, unchanged: noColumns, baseKey: keyImage(image, key) };
+function complete(change: RowChange, image: RowImage): FoldedRow {
+  return { deleted: false, change, image, unchanged: noColumns, baseKey: image };
 }
 
 /** The row that a change continues: the old key's for the insert half of a key change, else its own key's. */

@@ -2,24 +2,66 @@ import type { Log, StoredRecord, TopicPartition } from '../log/log.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import type { PositionText } from '../schemas/position.ts';
 import { wholeChange } from './batch.ts';
-import { type PlacedRecord, positionOf } from './decode-record.ts';
+import {
+  type Decoded,
+  type PlacedRecord,
+  positionOf,
+  type RecordDecoder,
+} from './decode-record.ts';
 
 /** What a record costs beside its bytes, roughly. */
 const recordOverheadBytes = 64;
 /** How long records that a watermark vouches for may take to be read. */
 const readTimeoutMs = 3_000;
 
+/** A record that was read: its place, and what it says. */
+export interface ReadRecord {
+  readonly offset: number;
+  readonly seq: PositionText | null;
+  /** Of key and value. */
+  readonly bytes: number;
+  /** Null for a tombstone, and for what was applied before. */
+  readonly content: Decoded;
+  /** Its bytes where the sink may still make a dead letter of it; else null. */
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+}
+
+export interface PartitionReaderOptions extends TopicPartition {
+  readonly log: Pick<Log, 'read' | 'ranges'>;
+  readonly decoder: Pick<RecordDecoder, 'decode'>;
+  /** The first one to read. */
+  readonly offset: number;
+  /** Whether the bytes of records are kept until they are applied. */
+  readonly keepsRecords?: boolean;
+}
+
+export interface ReadTowards {
+  /** Records below it are read and decoded: a watermark names it, so their versions are known. */
+  readonly end: number;
+  /** What is at or below it was applied before. */
+  readonly floor: PositionText;
+  readonly bytesMax: number;
+  readonly signal: AbortSignal;
+}
+
 /** One partition's records from the checkpoint on: those read and not yet applied wait in `buffered`. */
 export class PartitionReader implements TopicPartition {
   readonly topic: string;
   readonly partition: number;
-  readonly #log: Log;
+  readonly #log: PartitionReaderOptions['log'];
+  readonly #decoder: PartitionReaderOptions['decoder'];
+  readonly #keepsRecords: boolean;
   #nextOffset: number;
-  #buffered: PlacedRecord[] = [];
+  #buffered: ReadRecord[] = [];
+  /** Came with the last read, behind the end that was asked for. */
+  #beyond: readonly StoredRecord[] = [];
   #bytes = 0;
 
-  constructor(log: Log, { topic, partition }: TopicPartition, offset: number) {
+  constructor({ log, decoder, keepsRecords, topic, partition, offset }: PartitionReaderOptions) {
     this.#log = log;
+    this.#keepsRecords = keepsRecords ?? false;
+    this.#decoder = decoder;
     this.topic = topic;
     this.partition = partition;
     this.#nextOffset = offset;
@@ -55,26 +97,51 @@ export class PartitionReader implements TopicPartition {
   }
 
   /** Records below `end` that are here, in offset order. */
-  below(end: number): readonly PlacedRecord[] {
+  below(end: number): readonly ReadRecord[] {
     const last = this.#buffered.at(-1);
-    if (last === undefined || last.record.offset < end) return this.#buffered;
-    return this.#buffered.filter(({ record }) => record.offset < end);
+    if (last === undefined || last.offset < end) return this.#buffered;
+    return this.#buffered.filter(({ offset }) => offset < end);
   }
 
   /**
-   * Reads once towards `end`, which a watermark named. Throws `log-corrupt` when the log has dropped
-   * records that were not applied yet, or ends before.
+   * Reads once towards the end. Throws `log-corrupt` when the log has dropped records that were not
+   * applied yet, or ends before, and what decoding throws.
    */
-  async readTowards(end: number, bytesMax: number, signal: AbortSignal): Promise<void> {
+  async readTowards({ end, floor, bytesMax, signal }: ReadTowards): Promise<void> {
+    if (this.#beyond.length === 0) this.#beyond = await this.#read(bytesMax, signal);
+    if (this.#beyond.length === 0) {
+      if (!signal.aborted) await this.#passGap(end);
+      return;
+    }
+    const found = this.#beyond.findIndex(({ offset }) => offset >= end);
+    const count = found < 0 ? this.#beyond.length : found;
+    await this.#take(this.#beyond.slice(0, count), floor);
+    this.#beyond = this.#beyond.slice(count);
+    if (found >= 0) this.#nextOffset = Math.max(this.#nextOffset, end);
+    // Reading and decoding are synchronous: let timers and signals have their turn, or others take us for dead.
+    await new Promise(setImmediate);
+  }
+
+  /** Forgets the records below `offset`: they are applied. */
+  release(below: number): void {
+    const kept = this.#buffered.findIndex(({ offset }) => offset >= below);
+    const released = kept < 0 ? this.#buffered : this.#buffered.slice(0, kept);
+    for (const { bytes } of released) this.#bytes -= recordOverheadBytes + bytes;
+    this.#buffered = kept < 0 ? [] : this.#buffered.slice(kept);
+  }
+
+  #read(bytesMax: number, signal: AbortSignal): Promise<readonly StoredRecord[]> {
     const { topic, partition } = this;
-    const records = await this.#log.read(
+    return this.#log.read(
       { topic, partition, offset: this.#nextOffset },
       // A lake that has nothing of a partition begins where the log does.
       { bytesMax, waitMs: readTimeoutMs, signal, allowTruncated: this.#nextOffset === 0 },
     );
-    for (const record of records) this.#take(record);
-    if (records.length > 0 || signal.aborted) return;
-    // A compacted log can lack its last records: then its end is still past them.
+  }
+
+  /** A compacted log can lack its last records: then its end is still past them. */
+  async #passGap(end: number): Promise<void> {
+    const { topic, partition } = this;
     const range = (await this.#log.ranges([topic])).get(topic)?.[partition];
     if ((range?.end ?? 0) < end) {
       const place = `${topic}/${partition}`;
@@ -84,22 +151,19 @@ export class PartitionReader implements TopicPartition {
     this.#nextOffset = end;
   }
 
-  /** Forgets the records below `offset`: they are applied. */
-  release(offset: number): void {
-    const kept = this.#buffered.findIndex(({ record }) => record.offset >= offset);
-    const released = kept < 0 ? this.#buffered : this.#buffered.slice(0, kept);
-    for (const { record } of released) this.#bytes -= sizeOf(record);
-    this.#buffered = kept < 0 ? [] : this.#buffered.slice(kept);
-  }
-
-  #take(record: StoredRecord): void {
+  async #take(records: readonly StoredRecord[], floor: PositionText): Promise<void> {
     const { topic, partition } = this;
-    this.#buffered.push({ topic, partition, record, seq: positionOf(record) });
-    this.#bytes += sizeOf(record);
-    this.#nextOffset = record.offset + 1;
+    const placed = records.map((record): PlacedRecord => {
+      return { topic, partition, record, seq: positionOf(record) };
+    });
+    const decoded = await this.#decoder.decode(placed, floor);
+    for (const [index, { record, seq }] of placed.entries()) {
+      const { offset, key, value } = record;
+      const bytes = (key?.length ?? 0) + (value?.length ?? 0);
+      const kept = this.#keepsRecords ? { key, value } : { key: null, value: null };
+      this.#buffered.push({ offset, seq, bytes, content: decoded[index] ?? null, ...kept });
+      this.#bytes += recordOverheadBytes + bytes;
+      this.#nextOffset = offset + 1;
+    }
   }
-}
-
-function sizeOf({ key, value }: StoredRecord): number {
-  return recordOverheadBytes + (key?.length ?? 0) + (value?.length ?? 0);
 }

@@ -7,7 +7,8 @@ import { parseLsn } from '../schemas/lsn.ts';
 import type { PositionText } from '../schemas/position.ts';
 import type { SchemaRegistry } from '../schemas/registry.ts';
 import { type BatchLimits, BatchSource, type LogBatch } from './batch-source.ts';
-import { planSteps } from './batch-steps.ts';
+import type { SinkStep } from './batch-steps.ts';
+import { type PlannedBatch, ReadAhead } from './read-ahead.ts';
 import type { Checkpoint, Sink, SinkBatch } from './sink.ts';
 
 export interface RunSinkOptions {
@@ -97,10 +98,12 @@ async function loadUntilAborted(
   signal: AbortSignal,
 ): Promise<void> {
   const { sink, pause, observer } = options;
+  let batches: ReadAhead | null = null;
   try {
     let checkpoint = await sink.open();
     observer?.onOpened?.(checkpoint);
     const source = new BatchSource({ ...options, limits, from: checkpoint });
+    batches = new ReadAhead(source);
     const loader = new BatchLoader(options);
     let hasJustLent = false;
     let pausedUntilMs = 0;
@@ -122,28 +125,43 @@ async function loadUntilAborted(
         await wait(Math.min(pausedMs, limits.idleWaitMs), signal);
         continue;
       }
-      const batch = await source.next({
+      const next = await batches.next({
         checkpoint,
         isHidden: loader.isHidden,
         until: isThere ? null : (asked?.until ?? null),
         waitMs: isLogsTurn ? 0 : limits.idleWaitMs,
         signal,
       });
-      if (batch === null) continue;
-      checkpoint = await loader.load(batch, checkpoint, source);
+      if (next === null) continue;
+      const { batch, steps } = next;
+      checkpoint = steps.at(-1)?.checkpoint ?? checkpoint;
+      const isHidden = isHiddenAfter(steps) ?? loader.isHidden;
+      // A sink that waits between batches gets a larger one from the log when it is done waiting; what was
+      // read ahead may be read again, and a sink that refuses changes is to be asked of each once.
+      if (sink.pauseMs === undefined && sink.refuse === undefined) {
+        batches.start(batch, { checkpoint, isHidden, until: null, waitMs: 0, signal });
+      }
+      await loader.load(next, source);
       source.release(checkpoint);
       pausedUntilMs = performance.now() + (sink.pauseMs?.() ?? 0);
     }
   } finally {
+    await batches?.stop();
     await sink.close();
   }
+}
+
+/** Whether readers will not see the last of the steps; undefined when no step has anything to see. */
+function isHiddenAfter(steps: readonly SinkStep[]): boolean | undefined {
+  const last = steps.findLast(({ batch }) => batch !== null)?.batch;
+  return last ? !last.cut.publish : undefined;
 }
 
 function lend(sink: Sink, pause: SinkPause, { applied }: Checkpoint): Promise<void> {
   return sink.lend(() => pause.run(applied));
 }
 
-/** Applies batches, each in as many steps as its schema changes ask for. */
+/** Applies batches, each in the steps that its schema changes ask for. */
 class BatchLoader {
   readonly #options: RunSinkOptions;
   /** Versions that the lake can hold. */
@@ -155,19 +173,15 @@ class BatchLoader {
     this.#options = options;
   }
 
-  /** Gives the checkpoint that the sink then has. */
-  async load(batch: LogBatch, before: Checkpoint, source: BatchSource): Promise<Checkpoint> {
-    const { sink, wants } = this.#options;
-    let checkpoint = before;
-    for (const step of planSteps({ batch, before, versions: source.versions, wants })) {
+  async load({ batch, steps }: PlannedBatch, source: BatchSource): Promise<void> {
+    const { sink } = this.#options;
+    for (const step of steps) {
       for (const version of step.versions) {
         if (!this.#evolved.has(version)) await sink.evolve(version);
         this.#evolved.add(version);
       }
       if (step.batch !== null) await this.#apply(step.batch, batch, source.newestWatermark);
-      checkpoint = step.checkpoint;
     }
-    return checkpoint;
   }
 
   async #apply(

@@ -85,7 +85,7 @@ export type FoldedRow =
       readonly image: RowImage;
       /** Columns still not known after folding: taken from the row of `baseKey` as it was before this batch. */
       readonly unchanged: readonly number[];
-      /** Values of the key columns (others null): the row's own key, or the key it moved from. */
+      /** In the key columns the row's own key, or the key it moved from; the others are of no account. */
       readonly baseKey: RowImage;
     };
 

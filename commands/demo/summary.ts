@@ -1,6 +1,10 @@
 import Table from 'cli-table3';
 import pc from 'picocolors';
 import type { LakeReader } from '../../sinks/duckdb/read-lake.ts';
+import { type Life, type Moment, pickLife, tellLife } from './life.ts';
+
+const lifeLines = 9;
+const candidatesMax = 500;
 
 type Cells = readonly Record<string, unknown>[];
 
@@ -59,36 +63,105 @@ async function largestTables(lake: LakeReader): Promise<string> {
   );
 }
 
-/** A master that was deleted, if there is one: what the source has forgotten and the lake still tells. */
+/** One master's life from its beginning to its end, and what it is connected with. */
 async function oneMaster(lake: LakeReader): Promise<string> {
+  const life = pickLife(await readLives(lake));
+  if (life === undefined) return section('One master', 'none');
+  const key = life.masterKey.replaceAll("'", "''");
   const [master] = await lake.rows(/* sql */ `
-    select masters.master_key, masters.master_name, masters.master_type, masters.is_deleted
-    from analytics.dim_masters as masters
-    join analytics.fct_master_timeline as timeline on timeline.master_key = masters.master_key
-    group by all order by masters.is_deleted desc, count(*) desc, masters.master_key limit 1`);
-  if (master === undefined) return section('One master', 'none');
-  const key = String(master['master_key']).replaceAll("'", "''");
-  const timeline = await lake.rows(/* sql */ `
-    select strftime(happened_at, '%Y-%m-%d %H:%M:%S') as happened_at, kind, role, summary
-    from analytics.fct_master_timeline where master_key = '${key}' order by happened_at desc, moment_key limit 8`);
+    select master_name, master_type from analytics.dim_masters where master_key = '${key}'`);
   const edges = await lake.rows(/* sql */ `
-    select edges.edge_type, count(*)::integer as edges, count(distinct edges.to_node_id)::integer as nodes
+    select edges.edge_type, count(*)::integer as edges
     from analytics.fct_lineage_edges as edges
     join analytics.dim_lineage_nodes as nodes on nodes.node_id = edges.from_node_id
-    where nodes.master_key = '${key}' group by all order by edges desc`);
-  const fate =
-    master['is_deleted'] === true ? ', deleted at the source; only the lake still knows' : '';
-  const title = `One master: ${String(master['master_type'])} ${String(master['master_name'])}${fate}`;
+    where nodes.master_key = '${key}' group by all order by edges desc, edge_type`);
+  const title = `One master: ${String(master?.['master_type'])} ${String(master?.['master_name'])}`;
+  const told = tellLife(life, lifeLines).map((scene) => ({
+    ...scene,
+    roles: scene.roles.join(', '),
+  }));
   const lines = [
-    renderTable(timeline, {
-      happened_at: 'happened at',
-      kind: 'kind',
-      role: 'as',
-      summary: 'what',
+    renderTable(told, {
+      happenedAt: 'happened at',
+      what: 'what',
+      roles: 'as',
+      table: 'told by',
     }),
     `lineage from it: ${edges.map((edge) => `${String(edge['edge_type'])} × ${String(edge['edges'])}`).join(', ') || 'none'}`,
+    await forgottenMasters(lake),
   ];
   return section(title, lines.join('\n'));
+}
+
+/** What a query of the source cannot find any more. */
+async function forgottenMasters(lake: LakeReader): Promise<string> {
+  const masters = await lake.rows(/* sql */ `
+    select masters.master_type, masters.master_name, count(*)::integer as moments
+    from analytics.dim_masters as masters
+    join analytics.fct_master_timeline as timeline using (master_key)
+    where masters.is_deleted group by all order by moments desc, masters.master_name limit 3`);
+  const told = masters.map(
+    ({ master_type: type, master_name: name, moments }) =>
+      `${String(type)} ${String(name)} (${String(moments)} moments)`,
+  );
+  return `deleted at the source; only the lake still knows: ${told.join(', ') || 'none'}`;
+}
+
+/**
+ * The lives of those masters that the most tables tell of: their own moments, and those of rows that point at
+ * theirs, directly or over one row between (a payment, its order, the user's row). Only what has a date and says something.
+ */
+async function readLives(lake: LakeReader): Promise<readonly Life[]> {
+  const rows = await lake.rows(/* sql */ `
+    with dated as (
+      select * from analytics.fct_master_timeline
+      where happened_at > timestamp '1970-01-01' and summary not like '% written again'
+    ),
+    candidates as (
+      select master_key from dated group by all
+      order by count(distinct source_table || kind || role) desc, count(*) desc, master_key
+      limit ${candidatesMax}
+    ),
+    edges as (
+      select from_node_id, to_node_id, edge_type from analytics.fct_lineage_edges
+      where edge_type in ('references', 'soft_ref') and from_node_id like 'row:%' and to_node_id like 'row:%'
+    ),
+    near as (
+      select edges.from_node_id as node_id, own.master_key, edges.edge_type
+      from edges
+      join analytics.dim_lineage_nodes as own on own.node_id = edges.to_node_id
+      join candidates using (master_key)
+    ),
+    connected as (
+      select * from near
+      union
+      select edges.from_node_id, near.master_key, edges.edge_type
+      from edges join near on near.node_id = edges.to_node_id
+    ),
+    moments as (
+      select dated.* from dated join candidates using (master_key)
+      union all
+      select dated.* replace (connected.master_key as master_key, connected.edge_type as role)
+      from dated
+      join connected on connected.node_id = 'row:' || dated.source_table || '|' || dated.row_key
+      where dated.kind = 'row_change' and dated.master_key <> connected.master_key
+    )
+    select moments.master_key, moments.change_id, moments.kind, moments.role,
+      strftime(moments.happened_at, '%Y-%m-%d %H:%M:%S') as happened_at, moments.summary,
+      regexp_replace(moments.source_table, '^[^.]*\\.', '') as source_table
+    from moments`);
+  const lives = Map.groupBy(rows, (row) => String(row['master_key']));
+  return [...lives].map(([masterKey, moments]) => ({
+    masterKey,
+    moments: moments.map((row) => ({
+      happenedAt: String(row['happened_at']),
+      changeId: String(row['change_id']),
+      kind: row['kind'] as Moment['kind'],
+      role: String(row['role']),
+      summary: String(row['summary']),
+      table: String(row['source_table']),
+    })),
+  }));
 }
 
 async function features(lake: LakeReader): Promise<string> {

@@ -14,7 +14,7 @@ import { TopicMembership } from '../../sinks/workers/topic-membership.ts';
 import { openLog } from '../open-log.ts';
 import { holdShares } from '../verify/hold-shares.ts';
 import { checkOverrides, compilePolicy } from './column-policy.ts';
-import type { ConfiguredLake } from './lake.ts';
+import type { ConfiguredLake, LoadObserver } from './lake.ts';
 
 /** Nothing is locked: nobody has to ask for the lake. */
 const noPause: SinkPause = { requested: () => null, run: async () => undefined };
@@ -28,9 +28,10 @@ export function bigqueryLakeOf(
   const options = lakeOptionsOf(settings);
   const { shares: shareCount } = settings;
   const openMembership = () => membershipOf(name, config);
-  const newSink = (share: number) =>
+  const newSink = (share: number, observer?: LoadObserver) =>
     createBigquerySink({
       ...options,
+      ...observer,
       share,
       shares: shareCount,
       spacingMsMin: settings.spacing.least,
@@ -40,8 +41,8 @@ export function bigqueryLakeOf(
   return {
     shareCount,
     openMembership,
-    openShare: (share) => ({
-      sink: newSink(share),
+    openShare: (share, observer) => ({
+      sink: newSink(share, observer),
       pause: noPause,
       [Symbol.dispose]: () => undefined,
     }),

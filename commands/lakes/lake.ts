@@ -1,7 +1,9 @@
 import type { ModelsLake } from '../../models/lake.ts';
 import type { PositionText } from '../../schemas/position.ts';
 import type { LakeFinding } from '../../sinks/bigquery/check-lake.ts';
+import type { JobReport } from '../../sinks/bigquery/client.ts';
 import type { LoadCosts } from '../../sinks/bigquery/load-costs.ts';
+import type { PaceReport } from '../../sinks/bigquery/load-pace.ts';
 import type { SinkPause } from '../../sinks/run-sink.ts';
 import type { Checkpoint, Sink } from '../../sinks/sink.ts';
 import type { MemberRecord, Membership } from '../../sinks/workers/membership.ts';
@@ -14,7 +16,7 @@ export interface ConfiguredLake {
   /** Where the workers see each other; to be closed. */
   openMembership(): Membership;
   /** A share's sink, not opened yet; this process is to own it until it is disposed. */
-  openShare(share: number): OpenedSink;
+  openShare(share: number, observer: LoadObserver): OpenedSink;
   /** Ends a silent worker that still holds the lake on this machine; true when it did. */
   evict(gone: MemberRecord): Promise<boolean>;
   /** How far the lake is; null when no sink has opened it yet. Throws what the lake does. */
@@ -40,6 +42,13 @@ export interface CapturedTable {
 export interface OpenedSink extends Disposable {
   readonly sink: Sink;
   readonly pause: SinkPause;
+}
+
+/** Told what loading takes where it is billed. */
+export interface LoadObserver {
+  readonly onJob: (job: JobReport) => void;
+  /** After each published batch. */
+  readonly onPace: (report: PaceReport) => void;
 }
 
 export interface LakeUse {

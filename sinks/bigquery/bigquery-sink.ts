@@ -78,7 +78,7 @@ class BigquerySink implements Sink {
   #parts: SinkParts | null = null;
   readonly #pace: LoadPace;
   readonly #shown: Views;
-  #unfit: UnfitRows | null = null;
+  #unfit = new UnfitRows(() => defaultPolicy, new Map());
   #epoch = 0;
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
@@ -127,11 +127,13 @@ class BigquerySink implements Sink {
     // An owner that died between a commit and its views left them behind the tables.
     const layouts = [...this.#histories.values()].flatMap(({ newest }) => newest ?? []);
     refuseOtherTypes(layouts, this.#policyOf);
-    await this.#shown.mend(layouts);
-    const floorOf = (topic: string) =>
-      newerPosition(this.#historyOf(topic).floor, floors[topic] ?? null);
-    const waiting = await readWaitingRows(this.#lake, this.#tables, floorOf);
-    this.#unfit = new UnfitRows(this.#policyOf, waiting);
+    await this.#shown.mend(layouts, () =>
+      refuseOtherEpoch(this.#lake, this.#tables, checkpoint.epoch),
+    );
+    await this.#open.states.dropOrphans(layouts);
+    const gone = { histories: this.#histories, floors };
+    const rows = await readWaitingRows(this.#lake, this.#tables, gone);
+    this.#unfit = new UnfitRows(this.#policyOf, rows);
     this.#pace.start(await readLoadsToday(this.#lake, this.#tables));
     this.#end = undefined;
     this.#epoch = checkpoint.epoch;
@@ -142,7 +144,7 @@ class BigquerySink implements Sink {
   }
 
   refuse(change: Change, key: Uint8Array | null): Refusal | null {
-    return this.#unfit?.refuse(change, key) ?? null;
+    return this.#unfit.refuse(change, key);
   }
 
   async evolve(version: TableVersion): Promise<void> {
@@ -244,12 +246,12 @@ class BigquerySink implements Sink {
   }
 
   async #stageLetters({ deadLetters: letters, id: batchId, checkpoint }: SinkBatch): Promise<void> {
-    const settled = this.#unfit?.takeSettled(checkpoint.applied) ?? [];
-    if (letters.length === 0 && settled.length === 0) return;
+    const settled = this.#unfit.takeSettled(checkpoint.applied);
+    if (letters.length + settled.length === 0) return;
     const stage = stageName(batchId, 'dead letters', this.#owner);
     this.#pending.stages.push(stage);
-    const staged = { batchId, stage, letters, settled };
-    this.#pending.statements.push(...(await stageLetters(this.#lake, this.#tables, staged)));
+    const given = { batchId, stage, letters, settled };
+    this.#pending.statements.push(...(await stageLetters(this.#lake, this.#tables, given)));
   }
 
   /** The tables are loaded side by side; their statements keep their order. */
@@ -377,9 +379,7 @@ class BigquerySink implements Sink {
   }
 
   #historyOf(topic: string): TableHistory {
-    const known = this.#histories.get(topic);
-    if (known !== undefined) return known;
-    const history = new TableHistory(this.#engine.namesOf);
+    const history = this.#histories.get(topic) ?? new TableHistory(this.#engine.namesOf);
     this.#histories.set(topic, history);
     return history;
   }

@@ -55,7 +55,9 @@ export class ChangeAppender {
    * is until this owner appends.
    */
   static async takeOver(owner: StreamOwner, way: ChangeWay): Promise<ChangeAppender> {
-    return new ChangeAppender(owner, way, await endStreams(owner));
+    const streams = await readStreams(owner.lake, owner.tables);
+    await endStreams(owner, streams ?? []);
+    return new ChangeAppender(owner, way, streams !== null);
   }
 
   /**
@@ -99,6 +101,8 @@ export class ChangeAppender {
       const { lake, tables, epoch } = this.#owner;
       await refuseOtherEpoch(lake, tables, epoch);
       this.#streams.delete(layout.version.topic);
+      // It may only be said to be gone: what is still under way to it must not come in behind the look at what is there.
+      await endStreams(this.#owner, [stream.name]);
       const newest = await newestChange(lake, layout);
       const rest = newest === null ? changes : changes.filter(({ seq }) => seq > newest);
       await this.#appendTo(await this.#streamOf(layout), layout, { changes: rest, origin });
@@ -143,10 +147,11 @@ function isOver(error: unknown): boolean {
   return isEnded || reasonOf(error) === 'notFound';
 }
 
-/** False in a lake that was never streamed into. */
-async function endStreams({ lake, tables, writes }: StreamOwner): Promise<boolean> {
-  const streams = await readStreams(lake, tables);
-  if (streams === null) return false;
+/** After it nobody appends to these streams any more, and nothing has to end them again. */
+async function endStreams(
+  { lake, tables, writes }: StreamOwner,
+  streams: readonly string[],
+): Promise<void> {
   await Promise.all(
     streams.map(async (stream) => {
       // One that the service has forgotten takes nothing either: it had no rows for days, or its table is gone.
@@ -156,7 +161,6 @@ async function endStreams({ lake, tables, writes }: StreamOwner): Promise<boolea
     }),
   );
   await forgetStreams(lake, tables, streams);
-  return true;
 }
 
 /** Position of the newest change in `T__changes`; null in an empty one. */

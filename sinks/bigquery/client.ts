@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BigQuery, type BigQueryOptions } from '@google-cloud/bigquery';
-import { PassThroughClient } from 'google-auth-library';
+import { BigQuery } from '@google-cloud/bigquery';
 import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import { backoffDelayMs } from '../../runtime/retry.ts';
+import { authClientOf } from './credentials.ts';
 import { type ErrorProto, errorOfProto, reasonOf, translateBigqueryError } from './errors.ts';
 import type { TextParameter } from './inline-rows.ts';
 import { noUsage, type Usage } from './load-pace.ts';
@@ -24,6 +24,16 @@ export interface LakeOptions {
   readonly kmsKey?: string | undefined;
   /** On every job, beside our own. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Told of each job that ended, also of one that failed. */
+  readonly onJob?: ((job: JobReport) => void) | undefined;
+}
+
+/** A job that ended, and what it is billed for: loads are free of charge. */
+export interface JobReport {
+  readonly kind: 'load' | 'query';
+  readonly isFailed: boolean;
+  readonly bytesProcessed: number;
+  readonly bytesBilled: number;
 }
 
 /** A row as REST has it: every value is text, or null. */
@@ -86,24 +96,25 @@ const pollGrowth = 1.5;
 /** A dataset and the client that reaches it. Errors come out translated; no value is ever rounded by the client. */
 export class LakeConnection {
   readonly #options: LakeOptions;
-  readonly #client: BigQuery;
+  #connected: BigQuery | undefined;
   readonly #pace = new MetadataPace();
   #usage = noUsage;
 
   constructor(options: LakeOptions) {
     this.#options = options;
-    const { project, endpoint, credentialsFile } = options;
-    const access: BigQueryOptions =
-      credentialsFile !== undefined
-        ? { keyFilename: credentialsFile }
-        : endpoint !== undefined
-          ? { authClient: new PassThroughClient() }
-          : {};
-    this.#client = new BigQuery({
+  }
+
+  /** Made at the first use, whose failure tells what is wrong with the credentials. */
+  get #client(): BigQuery {
+    if (this.#connected !== undefined) return this.#connected;
+    const { project, endpoint } = this.#options;
+    const authClient = authClientOf(this.#options);
+    this.#connected = new BigQuery({
       projectId: project,
-      ...access,
+      ...(authClient === undefined ? {} : { authClient }),
       ...(endpoint === undefined ? {} : { apiEndpoint: endpoint }),
     });
+    return this.#connected;
   }
 
   get dataset(): string {
@@ -252,7 +263,7 @@ export class LakeConnection {
     });
   }
 
-  #upload({ jobId, table, fields, rows }: LoadJob): Promise<Job> {
+  async #upload({ jobId, table, fields, rows }: LoadJob): Promise<Job> {
     const { promise, resolve, reject } = Promise.withResolvers<Job>();
     const stream = this.#client
       .dataset(this.dataset)
@@ -270,7 +281,7 @@ export class LakeConnection {
     stream.on('error', (error: unknown) => reject(this.#translated(error)));
     stream.on('job', (job: { metadata?: Job }) => resolve(job.metadata ?? {}));
     stream.end(rows.map((row) => JSON.stringify(row)).join('\n'));
-    return promise;
+    return await promise;
   }
 
   async #start(sql: string, parameters: readonly TextParameter[] = []): Promise<Job> {
@@ -298,10 +309,10 @@ export class LakeConnection {
     const { jobId, location } = started.jobReference ?? {};
     assert(jobId, 'a job has an id');
     let job = started;
+    const isQuery = jobId.startsWith('tributary_') && !jobId.startsWith('tributary_load_');
     let pollMs = pollMsMin;
     while (job.status?.state !== 'DONE') {
       const place = location === undefined ? {} : { location };
-      const isQuery = jobId.startsWith('tributary_') && !jobId.startsWith('tributary_load_');
       if (isQuery) {
         const qs = { timeoutMs: waitMsMax, maxResults: 0, ...place };
         await this.request<Rows>({ method: 'GET', uri: `/queries/${jobId}`, qs });
@@ -311,19 +322,25 @@ export class LakeConnection {
       await sleep(pollMs);
       pollMs = Math.min(pollMsMax, pollMs * pollGrowth);
     }
-    this.#count(job.statistics);
     const { errorResult } = job.status;
+    const kind = isQuery ? 'query' : 'load';
+    this.#count({ kind, isFailed: errorResult !== undefined }, job.statistics);
     if (errorResult !== undefined) throw errorOfProto(errorResult, this.#options);
   }
 
-  #count({ query, totalBytesProcessed = '0' }: JobStatistics = {}): void {
-    if (query === undefined) return;
-    const { bytesBilled, bytesProcessed, loads } = this.#usage;
+  #count(
+    ended: Pick<JobReport, 'kind' | 'isFailed'>,
+    { query, totalBytesProcessed = '0' }: JobStatistics = {},
+  ): void {
+    const bytesProcessed = query === undefined ? 0 : Number(totalBytesProcessed);
+    const bytesBilled = Number(query?.totalBytesBilled ?? 0);
+    const before = this.#usage;
     this.#usage = {
-      loads,
-      bytesProcessed: bytesProcessed + Number(totalBytesProcessed),
-      bytesBilled: bytesBilled + Number(query.totalBytesBilled ?? 0),
+      loads: before.loads,
+      bytesProcessed: before.bytesProcessed + bytesProcessed,
+      bytesBilled: before.bytesBilled + bytesBilled,
     };
+    this.#options.onJob?.({ ...ended, bytesProcessed, bytesBilled });
   }
 
   #reference(table: string) {
@@ -340,13 +357,13 @@ export class LakeConnection {
   }
 
   /** Asks the REST interface; `uri` is of the project. Throws what it refuses, translated. */
-  request<T>(request: RestRequest): Promise<T> {
+  async request<T>(request: RestRequest): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     this.#client.request(request, (error, body) => {
       if (error === null || error === undefined) resolve(body as T);
       else reject(this.#translated(error));
     });
-    return promise;
+    return await promise;
   }
 
   #translated(error: unknown): Error {

@@ -1,5 +1,6 @@
 import type { DeadLetter } from '../../schemas/change.ts';
 import type { PositionText } from '../../schemas/position.ts';
+import type { TableHistory } from '../lake/layout.ts';
 import { stageLifetimeMs } from './apply-table.ts';
 import type { LakeConnection } from './client.ts';
 import { lettersOf, settledOf, type ShareTables } from './shared-tables.ts';
@@ -65,14 +66,20 @@ export async function stageLetters(
   return statements;
 }
 
+/** Below them nothing of a table is left. */
+export interface Floors {
+  readonly histories: ReadonlyMap<string, Pick<TableHistory, 'floor'>>;
+  readonly floors: Readonly<Record<string, PositionText>>;
+}
+
 /**
  * The rows that wait for values that the lake can hold, by topic: their newest dead letter is above everything that
- * settled them since. `floorOf` says what a truncate or a newer table took away.
+ * settled them since, a truncate or a newer table of the name among it.
  */
 export async function readWaitingRows(
   lake: LakeConnection,
   tables: ShareTables,
-  floorOf: (topic: string) => PositionText | null,
+  { histories, floors }: Floors,
 ): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
   const letters = await lake.rows(/* sql */ `
     select topic, to_base64(key), max(seq) from ${lettersOf(tables)}
@@ -87,8 +94,13 @@ export async function readWaitingRows(
   for (const [topic, bytes, seq] of letters) {
     const name = String(topic);
     const key = rowKey(Buffer.from(String(bytes), 'base64'));
-    const ends = [settled.get(placed(name, key)), settled.get(placed(name, null)), floorOf(name)];
-    if (ends.some((end) => end !== undefined && end !== null && end > String(seq))) continue;
+    const ends = [
+      settled.get(placed(name, key)),
+      settled.get(placed(name, null)),
+      histories.get(name)?.floor,
+      floors[name],
+    ];
+    if (ends.some((end) => (end ?? '') > String(seq))) continue;
     waiting.set(name, (waiting.get(name) ?? new Set()).add(key));
   }
   return waiting;

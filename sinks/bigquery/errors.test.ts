@@ -42,6 +42,10 @@ it('an HTTP status, a lost connection and a token are translated; a defect of ou
     kind: 'sink-denied',
     message: expect.stringContaining("open '/key.json'") as string,
   });
+  expect(of({ code: 'ERR_OSSL_UNSUPPORTED' })).toMatchObject({
+    kind: 'sink-denied',
+    message: expect.stringContaining('the private key of the credentials') as string,
+  });
   const broken = translateBigqueryError(new SyntaxError('Unexpected token p, "private"'), place);
   expect(broken).toMatchObject({
     kind: 'sink-denied',

@@ -91,6 +91,9 @@ function foreign(error: Error): ErrorProto | undefined {
   if (code === 'ENOENT' || code === 'EACCES') {
     return { reason: 'unauthorized', message: error.message };
   }
+  if (typeof code === 'string' && code.startsWith('ERR_OSSL')) {
+    return { reason: 'unauthorized', message: 'the private key of the credentials cannot be used' };
+  }
   if (error instanceof SyntaxError) {
     return { reason: 'unauthorized', message: 'the credentials file is not JSON' };
   }

@@ -1,7 +1,7 @@
 import type { RowImage, Value } from '../../schemas/change.ts';
 import type { PositionText } from '../../schemas/position.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
-import { columnsIdentity } from '../../schemas/value-identity.ts';
+import { columnsIdentity, type Identity } from '../../schemas/value-identity.ts';
 import type { LakeColumn, VersionColumn, VersionLayout } from '../lake/layout.ts';
 import type { FoldedRow } from '../sink.ts';
 import type { LakeConnection, TextRow } from './client.ts';
@@ -93,12 +93,12 @@ export class KeyedState {
   async #storedRows(
     layout: VersionLayout,
     rows: readonly Filled[],
-  ): Promise<ReadonlyMap<string, StoredRow>> {
+  ): Promise<ReadonlyMap<Identity, StoredRow>> {
     const { lake } = this.#writer;
     await this.#readNewest(layout);
     const key = keysOf(layout);
     const keyIndices = key.map(({ index }) => index);
-    const wanted = new Map<string, RowImage>();
+    const wanted = new Map<Identity, RowImage>();
     for (const { image, baseKey } of rows) {
       for (const one of [image, baseKey]) wanted.set(columnsIdentity(one, keyIndices), one);
     }
@@ -106,7 +106,7 @@ export class KeyedState {
     const columns = indices.flatMap((index) => layout.columns[index] ?? []);
     const selected = ['_cdc_seq', ...imageList(columns)].join(', ');
     const names = key.map(({ column }) => quoteName(column.physical)).join(', ');
-    const stored = new Map<string, StoredRow>();
+    const stored = new Map<Identity, StoredRow>();
     for (const keys of keyTexts(layout, wanted.values())) {
       const sql = `select ${selected} from ${stateOf(layout.names)} where (${names}) in (${keys})`;
       for await (const page of lake.pages(sql)) {

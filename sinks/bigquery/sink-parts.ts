@@ -56,7 +56,10 @@ export async function takeParts(given: PartsOwner): Promise<SinkParts> {
   return {
     writes,
     changes,
-    states: new StateTables({ lake, engine, owner, isKeyed, ...staleness }, states),
+    states: new StateTables(
+      { lake, engine, tables, epoch: checkpoint.epoch, owner, isKeyed, ...staleness },
+      states,
+    ),
     keyed: new KeyedState({ lake, writes, hasStaleness, onWritten }),
   };
 }

@@ -36,7 +36,14 @@ export const defaultSpacing: Omit<SpacingOptions, 'shares'> = {
 };
 
 /** What decides how long the next batch waits. */
-export type SpacingLimit = 'least' | 'changes of a table' | 'loads a day' | 'budget' | 'longest';
+export const spacingLimits = [
+  'least',
+  'changes of a table',
+  'loads a day',
+  'budget',
+  'longest',
+] as const;
+export type SpacingLimit = (typeof spacingLimits)[number];
 
 export interface Spacing {
   readonly ms: number;

@@ -3,6 +3,8 @@ import type { LakeEngine } from '../lake/plan-evolution.ts';
 import type { LakeNames } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
 import { createState } from './create-table.ts';
+import { listTables, orphanedStates } from './orphaned-states.ts';
+import { refuseOtherEpoch, type ShareTables } from './shared-tables.ts';
 import { copyStateSql, type FilledColumn } from './sql.ts';
 import {
   canBeKeyed,
@@ -15,6 +17,8 @@ import {
 export interface StateOwner {
   readonly lake: LakeConnection;
   readonly engine: LakeEngine;
+  readonly tables: ShareTables;
+  readonly epoch: number;
   /** In the names of new tables: no two owners ever make one of the same name. */
   readonly owner: string;
   /** Whether rows are to come by key where they can. */
@@ -88,11 +92,37 @@ export class StateTables {
     await this.create(layout);
   }
 
-  /** Once the checkpoint and the views name the new ones. A failure leaves a table that nobody reads. */
+  /** Once the checkpoint and the views name the new ones. What cannot be dropped is tried again with the next. */
   async dropReplaced(): Promise<void> {
     const doomed = this.#replaced;
     this.#replaced = [];
-    await Promise.allSettled(doomed.map((name) => this.#owner.lake.dropTable(name)));
+    const dropped = await this.#drop(doomed);
+    this.#replaced.push(...doomed.filter((_, index) => dropped[index]?.status === 'rejected'));
+  }
+
+  /**
+   * Drops what owners before this one left of these tables: replaced tables, and new ones of which they died before
+   * a checkpoint named them. The views name the right ones already. Throws `sink-fenced` when another owner took over.
+   *
+   * All that is listed was there before this epoch is seen to be the newest, so it is no later owner's. What is made
+   * by owners before this one and is not named by the checkpoint now, no checkpoint ever names: they are fenced, and
+   * a later owner takes over names from the checkpoint and makes only its own.
+   */
+  async dropOrphans(layouts: readonly TableLayout[]): Promise<void> {
+    const { lake, engine, tables, epoch } = this.#owner;
+    const kept = layouts.map((layout) => ({
+      state: engine.namesOf(layout).state,
+      place: this.names(layout).state,
+    }));
+    // Loading does not wait for tidiness: the next owner looks again.
+    const orphans = orphanedStates(await listTables(lake).catch(() => []), kept);
+    if (orphans.length === 0) return;
+    await refuseOtherEpoch(lake, tables, epoch);
+    await this.#drop(orphans);
+  }
+
+  #drop(names: readonly string[]): Promise<readonly PromiseSettledResult<void>[]> {
+    return Promise.allSettled(names.map((name) => this.#owner.lake.dropTable(name)));
   }
 
   #wantsKeyed(layout: TableLayout): boolean {

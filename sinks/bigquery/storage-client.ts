@@ -1,6 +1,6 @@
 import type { protos, v1 } from '@google-cloud/bigquery-storage';
-import { PassThroughClient } from 'google-auth-library';
 import { PipelineError } from '../../runtime/errors.ts';
+import { authClientOf } from './credentials.ts';
 import { translateBigqueryError, type LakePlace } from './errors.ts';
 import { codeName, StorageFailure, storageCode } from './storage-errors.ts';
 
@@ -88,18 +88,19 @@ export class StorageClient {
       });
     }
     const address = storageEndpoint === undefined ? {} : addressOf(storageEndpoint);
-    const access =
-      credentialsFile !== undefined
-        ? { keyFilename: credentialsFile }
-        : endpoint !== undefined
-          ? { authClient: new PassThroughClient(), sslCreds: credentials.createInsecure() }
-          : {};
-    const client = new BigQueryWriteClient({
+    const authClient = authClientOf(this.#access);
+    const isOpen = endpoint !== undefined && credentialsFile === undefined;
+    // The library has the types of another version of its clients.
+    const settings: unknown = {
       projectId: project,
       ...keepalive,
       ...address,
-      ...access,
-    } as ConstructorParameters<typeof BigQueryWriteClient>[0]);
+      ...(authClient === undefined ? {} : { authClient }),
+      ...(isOpen ? { sslCreds: credentials.createInsecure() } : {}),
+    };
+    const client = new BigQueryWriteClient(
+      settings as ConstructorParameters<typeof BigQueryWriteClient>[0],
+    );
     // Asked for here, where its failure is caught: inside the calls nobody would.
     await client.initialize();
     return client;

@@ -22,12 +22,14 @@ export class Views {
     });
   }
 
-  /** Swaps those that are not what they should be. */
-  async mend(layouts: Iterable<TableLayout>): Promise<void> {
+  /** Swaps those that are not what they should be, each after a look whether they are this owner's to swap. */
+  async mend(layouts: Iterable<TableLayout>, isOwner: () => Promise<unknown>): Promise<void> {
     await eachOf(layouts, async (layout) => {
       const names = this.#namesOf(layout);
       const stored = await this.#lake.viewQuery(names.view);
-      if (stored?.trim() !== viewQuery(names, layout)) await this.swap([layout]);
+      if (stored?.trim() === viewQuery(names, layout)) return;
+      await isOwner();
+      await this.swap([layout]);
     });
   }
 }

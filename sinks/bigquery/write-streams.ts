@@ -107,7 +107,9 @@ class StorageWriteStreams implements WriteStreams {
     const known = this.#writers.get(name);
     const writer = known ?? new StreamWriter(name, this.#client, this.#limits);
     this.#writers.set(name, writer);
-    await writer.append(request, this.#attempts());
+    // A stream that has rows was known everywhere: the service has forgotten it.
+    const isKnown = request.offset !== null && request.offset > 0n;
+    await writer.append(request, this.#attempts(isKnown ? { foundWithinMs: 0 } : {}));
   }
 
   async finalize(stream: string): Promise<bigint> {
@@ -135,8 +137,9 @@ class StorageWriteStreams implements WriteStreams {
     return `projects/${project}/datasets/${dataset}/tables/${table}`;
   }
 
-  #attempts(): WriteAttempts {
-    return new WriteAttempts(this.#options, this.#limits, this.#closing.signal);
+  #attempts(limits: Partial<AttemptLimits> = {}): WriteAttempts {
+    const { signal } = this.#closing;
+    return new WriteAttempts(this.#options, { ...this.#limits, ...limits }, signal);
   }
 
   async #retried<T>(call: () => Promise<T>): Promise<T> {

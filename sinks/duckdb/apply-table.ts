@@ -42,14 +42,18 @@ export async function applyTable(application: TableApplication): Promise<void> {
   await lake.run(appendChangesSql(layout, traits, { batchId, loadedAtUs }));
   // Taken from the rows as they were, so before any of them goes.
   if (hasBases) await fillUnchanged(lake, layout, traits);
-  if (fold.floor !== null) await lake.run(applyFloorSql(layout.names, fold.floor));
-  if (fold.removed.length > 0) await lake.run(removeKeylessSql(layout));
-  if (fold.rows.length > 0) await lake.run(deleteOlderSql(layout, traits));
-  if (fold.rows.length + fold.added.length > 0) {
-    const mayBeStale = batch.changes.some(({ seq }) => seq <= application.applied);
-    await lake.run(insertStateSql(layout, traits, { floor, mayBeStale }));
-  }
-  await lake.run([stageTable, baseTable, removedTable].map(dropStageSql).join('; '));
+  const mayBeStale = batch.changes.some(({ seq }) => seq <= application.applied);
+  const hasState = fold.rows.length + fold.added.length > 0;
+  // In one go: this process has other work, and DuckDB would wait for it between two of them.
+  await lake.run(
+    [
+      ...(fold.floor === null ? [] : [applyFloorSql(layout.names, fold.floor)]),
+      ...(fold.removed.length === 0 ? [] : [removeKeylessSql(layout)]),
+      ...(fold.rows.length === 0 ? [] : [deleteOlderSql(layout, traits)]),
+      ...(hasState ? [insertStateSql(layout, traits, { floor, mayBeStale })] : []),
+      ...[stageTable, baseTable, removedTable].map(dropStageSql),
+    ].join(';\n'),
+  );
 }
 
 async function fillUnchanged(

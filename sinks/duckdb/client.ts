@@ -1,29 +1,29 @@
 import { mkdir, realpath } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { dirname, basename, join, resolve } from 'node:path';
 import {
   type DuckDBConnection,
-  DuckDBDataChunk,
+  type DuckDBDataChunk,
   DuckDBInstance,
   type DuckDBResult,
-  type DuckDBType,
   type DuckDBValue,
 } from '@duckdb/node-api';
 import { assert } from '../../runtime/assert.ts';
 import { lockedError, translateDuckdbError } from './errors.ts';
-import { quoteText } from './sql.ts';
+import { createStageSql, quoteText, type StageColumn } from './sql.ts';
+import { chunkRows, ChunkWriter, type ColumnWriter } from './vectors.ts';
 
 /**
  * Name of the lake in every connection of ours. DuckDB refuses `a.b` when `a` is both a schema and an
  * attached file, so it is a name that no schema of PostgreSQL can have.
  */
 const lakeAlias = 'tributary_lake_under_a_name_longer_than_the_63_bytes_that_postgresql_allows';
-/** Rows of one data chunk: DuckDB's vector size. */
-const chunkRows = 2048;
 
 export interface LakeOptions {
   readonly isReadOnly?: boolean;
   /** DuckDB's own memory, bytes; beyond it DuckDB spills into `<path>.tmp`. */
   readonly memoryBytesMax?: number;
+  /** DuckDB's threads, beside the one that this process reads and fills with. */
   readonly threadsMax?: number;
   /** Size of the write-ahead log, bytes, at which DuckDB folds it into the file. */
   readonly walBytesMax?: number;
@@ -32,7 +32,8 @@ export interface LakeOptions {
 const optionDefaults = {
   isReadOnly: false,
   memoryBytesMax: 1024 * 1024 * 1024,
-  threadsMax: 2,
+  // With as many threads as processors they would take turns with ours; more than two gain nothing.
+  threadsMax: availableParallelism() > 2 ? 2 : 1,
   walBytesMax: 64 * 1024 * 1024,
 } as const;
 
@@ -177,17 +178,17 @@ export class LakeConnection {
     }
   }
 
-  /** Appends rows to a temporary table; `fill` writes rows [from, from + count) into the chunk. */
-  async appendToTemporary(target: AppendTarget): Promise<void> {
+  /** Makes a temporary table, in the place of one of its name, and fills it. */
+  async fillTemporary(table: string, content: TemporaryContent): Promise<void> {
+    const { columns, rowCount, fill } = content;
+    await this.run(createStageSql(table, columns));
     await this.#translated(async () => {
-      const appender = await this.#connection.createAppender(target.table, 'main', 'temp');
-      const chunk = DuckDBDataChunk.create(target.types);
-      for (let from = 0; from < target.rowCount; from += chunkRows) {
-        const count = Math.min(chunkRows, target.rowCount - from);
-        chunk.reset();
-        chunk.rowCount = count;
-        target.fill(chunk, from, count);
-        appender.appendDataChunk(chunk);
+      const appender = await this.#connection.createAppender(table, 'main', 'temp');
+      const writer = new ChunkWriter(columns.map(({ vector }) => vector));
+      for (let from = 0; from < rowCount; from += chunkRows) {
+        const count = Math.min(chunkRows, rowCount - from);
+        fill(writer.columns, from, count);
+        appender.appendDataChunk(writer.finish(count));
         // Encoding is synchronous: let timers and signals of the process have their turn.
         if ((from / chunkRows) % 8 === 7) await new Promise(setImmediate);
       }
@@ -215,9 +216,9 @@ export class LakeConnection {
   }
 }
 
-export interface AppendTarget {
-  readonly table: string;
-  readonly types: readonly DuckDBType[];
+export interface TemporaryContent {
+  readonly columns: readonly StageColumn[];
   readonly rowCount: number;
-  fill(chunk: DuckDBDataChunk, from: number, count: number): void;
+  /** Puts rows [from, from + count) into the first rows of a chunk with these columns. */
+  readonly fill: (chunk: readonly ColumnWriter[], from: number, count: number) => void;
 }

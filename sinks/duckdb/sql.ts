@@ -1,3 +1,4 @@
+import type { DuckDBType } from '@duckdb/node-api';
 import type { LakeNames } from '../sink.ts';
 import type { LakeColumn, TableLayout, VersionColumn, VersionLayout } from '../lake/layout.ts';
 
@@ -93,6 +94,8 @@ export interface StageTraits {
 export interface StageColumn {
   readonly name: string;
   readonly type: string;
+  /** How its cells are handed over. */
+  readonly vector: DuckDBType;
 }
 
 export const createStageSql = (name: string, columns: readonly StageColumn[]): string =>

@@ -1,15 +1,5 @@
-import {
-  BIGINT,
-  type DuckDBDataChunk,
-  DuckDBTimestampTZValue,
-  type DuckDBType,
-  type DuckDBValue,
-  INTEGER,
-  TIMESTAMPTZ,
-  UBIGINT,
-  UTINYINT,
-  VARCHAR,
-} from '@duckdb/node-api';
+import { BIGINT, INTEGER, TIMESTAMPTZ, UBIGINT, UTINYINT, VARCHAR } from '@duckdb/node-api';
+import { assert } from '../../runtime/assert.ts';
 import type { Change, RowImage, Value } from '../../schemas/change.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
 import type { FoldedRow, TableBatch } from '../sink.ts';
@@ -18,7 +8,6 @@ import { type ColumnEncoder, columnEncoder, encodeValue, stagedType } from './en
 import type { VersionLayout } from '../lake/layout.ts';
 import {
   baseTable,
-  createStageSql,
   removedTable,
   type StageColumn,
   stagedName,
@@ -29,22 +18,29 @@ import {
   toDeleted,
   toState,
 } from './sql.ts';
+import type { Cell, ColumnWriter } from './vectors.ts';
 
-/** One row of the staging table: for `T__changes`, for `T__state`, or for both. */
-interface StagedRow {
-  readonly image: RowImage;
-  readonly change: Change;
-  /** Number of its set of unchanged columns; 0 = none. */
-  unchanged: number;
-  to: number;
-}
-
+/**
+ * Rows of the staging table, by number: each for `T__changes`, for `T__state`, or for both. Arrays and no
+ * objects, of which there would be one a row for as long as the batch lasts.
+ */
 interface Staging {
-  readonly rows: StagedRow[];
+  readonly images: RowImage[];
+  readonly changes: Change[];
+  /** Number of the row's set of unchanged columns; 0 = none. */
+  readonly unchanged: number[];
+  readonly to: number[];
   /** Rows whose unchanged columns come from a stored row, with that row's key. */
   readonly bases: { readonly n: number; readonly key: RowImage }[];
   readonly sets: (readonly number[])[];
   readonly setNumbers: Map<string, number>;
+}
+
+interface StagedRow {
+  readonly image: RowImage;
+  readonly change: Change;
+  readonly unchanged: number;
+  readonly to: number;
 }
 
 /**
@@ -56,22 +52,29 @@ export async function stageBatch(
   layout: VersionLayout,
   batch: TableBatch,
 ): Promise<StagedBatch> {
-  const staging: Staging = { rows: [], bases: [], sets: [], setNumbers: new Map() };
-  const place = new Map<Change, number>();
-  for (const change of batch.changes) {
-    place.set(change, staging.rows.length);
-    const unchanged = 'unchanged' in change ? setNumber(staging, change.unchanged) : 0;
-    staging.rows.push({ image: imageOf(change), change, unchanged, to: toChanges });
+  const { changes, fold } = batch;
+  const staging: Staging = {
+    images: changes.map(imageOf),
+    changes: [...changes],
+    unchanged: [],
+    to: changes.map(() => toChanges),
+    bases: [],
+    sets: [],
+    setNumbers: new Map(),
+  };
+  for (const change of changes) {
+    staging.unchanged.push('unchanged' in change ? setNumber(staging, change.unchanged) : 0);
   }
-  for (const row of batch.fold.rows) stageFolded(staging, row, place.get(row.change));
-  for (const { change, image } of batch.fold.added) {
-    stageState(staging, { image, change, unchanged: 0, to: toState }, place.get(change));
+  const placeOfRow = placesIn(changes);
+  for (const row of fold.rows) stageFolded(staging, row, placeOfRow(row.change));
+  const placeOfAdded = placesIn(changes);
+  for (const { change, image } of fold.added) {
+    stageState(staging, { image, change, unchanged: 0, to: toState }, placeOfAdded(change));
   }
   const writer = new ImageWriter(layout);
   await writeRows(lake, staging, writer);
   if (staging.bases.length > 0) await writeBases(lake, staging, writer);
-  const { removed } = batch.fold;
-  if (removed.length > 0) await writeRemoved(lake, removed, writer);
+  if (fold.removed.length > 0) await writeRemoved(lake, fold.removed, writer);
   return {
     traits: {
       unchangedSets: staging.sets,
@@ -79,6 +82,17 @@ export async function stageBatch(
       hasExact: writer.hasExact || staging.bases.length > 0,
     },
     hasBases: staging.bases.length > 0,
+  };
+}
+
+/** Where each of some changes is among all of them; both in the same order. */
+function placesIn(changes: readonly Change[]): (change: Change) => number {
+  let place = -1;
+  return (change) => {
+    do place += 1;
+    while (place < changes.length && changes[place] !== change);
+    assert(place < changes.length, 'what changes come to is in their order');
+    return place;
   };
 }
 
@@ -105,7 +119,7 @@ function setNumber(staging: Staging, unchanged: readonly number[]): number {
   return number;
 }
 
-function stageFolded(staging: Staging, row: FoldedRow, at: number | undefined): void {
+function stageFolded(staging: Staging, row: FoldedRow, at: number): void {
   const { change } = row;
   if (row.deleted) {
     // The tombstone keeps what the source sent of the row: the key at least.
@@ -119,16 +133,19 @@ function stageFolded(staging: Staging, row: FoldedRow, at: number | undefined): 
 }
 
 /** Uses the row that is staged for the changes if it is the same; gives its number. */
-function stageState(staging: Staging, row: StagedRow, at: number | undefined): number {
-  const staged = at === undefined ? undefined : staging.rows[at];
+function stageState(staging: Staging, row: StagedRow, at: number): number {
   // Rows that differ in `unchanged` only for the changes table are few: they are staged twice.
-  const isSame =
-    staged !== undefined &&
-    staged.unchanged === row.unchanged &&
-    isSameImage(staged.image, row.image);
-  if (!isSame || at === undefined) return staging.rows.push(row) - 1;
-  staged.to |= row.to;
-  return at;
+  if (
+    staging.unchanged[at] === row.unchanged &&
+    isSameImage(staging.images[at] ?? noImage, row.image)
+  ) {
+    staging.to[at] = row.to | toChanges;
+    return at;
+  }
+  staging.images.push(row.image);
+  staging.changes.push(row.change);
+  staging.unchanged.push(row.unchanged);
+  return staging.to.push(row.to) - 1;
 }
 
 function isSameImage(one: RowImage, other: RowImage): boolean {
@@ -136,153 +153,170 @@ function isSameImage(one: RowImage, other: RowImage): boolean {
   return one.length === other.length && one.every((value, index) => value === other[index]);
 }
 
+/** Rows [from, from + count) of images; the first goes into the first row of a chunk. */
+interface ImageRange {
+  readonly images: readonly RowImage[];
+  readonly from: number;
+  readonly count: number;
+}
+
+interface ImageColumn {
+  readonly encoder: ColumnEncoder;
+  readonly type: LogicalType;
+  readonly physical: string;
+  readonly isKey: boolean;
+}
+
 /** Writes row images into chunks, and remembers what was special about them. */
 class ImageWriter {
   readonly columns: readonly StageColumn[];
-  readonly types: readonly DuckDBType[];
   hasExact = false;
   hasExactKeys = false;
-  readonly #encoders: readonly {
-    readonly encoder: ColumnEncoder;
-    readonly type: LogicalType;
-    readonly physical: string;
-    readonly isKey: boolean;
-  }[];
-  readonly #cells: DuckDBValue[] = [];
+  readonly #columns: readonly ImageColumn[];
 
   constructor(layout: VersionLayout) {
-    this.#encoders = layout.columns.map(({ type, physical, isKey }) => {
+    this.#columns = layout.columns.map(({ type, physical, isKey }) => {
       return { encoder: columnEncoder(type), type, physical, isKey };
     });
-    this.columns = layout.columns.map(({ type }, index) => {
-      return { name: stagedName(index), type: stagedType(type) };
+    const cells = this.#columns.map(({ type, encoder }, index): StageColumn => {
+      return { name: stagedName(index), type: stagedType(type), vector: encoder.vector };
     });
-    this.types = this.#encoders.map(({ encoder }) => encoder.vector);
+    this.columns = [...cells, { name: '_exact', type: 'json', vector: VARCHAR }];
   }
 
-  /** Writes the images' columns, from chunk column 0 on; gives the `_exact` text of each row. */
-  write(chunk: DuckDBDataChunk, images: readonly RowImage[]): readonly (string | null)[] {
-    const exacts: Record<string, string>[] = [];
-    for (const [index, column] of this.#encoders.entries()) {
-      const { encoder, type, physical, isKey } = column;
-      const cells = this.#cells;
-      cells.length = images.length;
-      for (let row = 0; row < images.length; row += 1) {
-        const value: Value = images[row]?.[index] ?? null;
-        const cell = value === null ? null : encoder.plain(value);
-        if (cell !== undefined) {
-          cells[row] = cell;
-        } else if (value !== null) {
-          const stored = encodeValue(type, value);
-          cells[row] = stored.cell;
-          (exacts[row] ??= {})[physical] = stored.exact ?? '';
-          this.hasExact = true;
-          if (isKey) this.hasExactKeys = true;
-        }
-      }
-      chunk.setColumnValues(index, cells);
+  /** Writes the images' columns and, behind them, the `_exact` text of each row. */
+  write(chunk: readonly ColumnWriter[], range: ImageRange): void {
+    const exacts = new Map<number, Record<string, string>>();
+    for (let index = 0; index < this.#columns.length; index += 1) {
+      this.#writeColumn(chunk, index, range, exacts);
     }
-    return images.map((_, row) => {
-      const exact = exacts[row];
-      return exact === undefined ? null : JSON.stringify(exact);
-    });
+    for (const [row, texts] of exacts) chunk[this.#columns.length]?.put(row, JSON.stringify(texts));
+  }
+
+  #writeColumn(
+    chunk: readonly ColumnWriter[],
+    index: number,
+    ...[{ images, from, count }, exacts]: [ImageRange, Map<number, Record<string, string>>]
+  ): void {
+    const [writer, column] = [chunk[index], this.#columns[index]];
+    assert(writer && column, 'a chunk has the columns of the images');
+    const { plain } = column.encoder;
+    for (let row = 0; row < count; row += 1) {
+      const value: Value = images[from + row]?.[index] ?? null;
+      if (value === null) continue;
+      const cell = plain(value);
+      if (cell !== undefined) {
+        writer.put(row, cell);
+        continue;
+      }
+      const stored = encodeValue(column.type, value);
+      if (stored.cell !== null) writer.put(row, stored.cell);
+      const texts = exacts.get(row) ?? {};
+      exacts.set(row, texts);
+      texts[column.physical] = stored.exact ?? '';
+      this.hasExact = true;
+      if (column.isKey) this.hasExactKeys = true;
+    }
   }
 }
 
-const exactColumn: StageColumn = { name: '_exact', type: 'json' };
-const numberColumn: StageColumn = { name: '_n', type: 'integer' };
+/** A column that is read from a staged row, by the row's number. */
+interface OriginColumn extends StageColumn {
+  readonly cell: (staging: Staging, change: Change, n: number) => Cell | null;
+}
 
-const originColumns: readonly (readonly [
-  StageColumn,
-  DuckDBType,
-  (row: StagedRow, n: number) => DuckDBValue,
-])[] = [
-  [{ name: '_to', type: 'utinyint' }, UTINYINT, ({ to }) => to],
-  [{ name: '_op', type: 'utinyint' }, UTINYINT, ({ change }) => stagedOps.indexOf(change.op) + 1],
-  [{ name: '_seq', type: 'varchar' }, VARCHAR, ({ change }) => change.seq],
-  [{ name: '_lsn', type: 'ubigint' }, UBIGINT, ({ change }) => change.lsn],
-  [{ name: '_xid', type: 'bigint' }, BIGINT, ({ change }) => change.xid],
-  [
-    { name: '_committed', type: 'timestamptz' },
-    TIMESTAMPTZ,
-    ({ change: { committedAtUs: us } }) => (us === null ? null : new DuckDBTimestampTZValue(us)),
-  ],
-  [
-    { name: '_captured', type: 'timestamptz' },
-    TIMESTAMPTZ,
-    ({ change }) => new DuckDBTimestampTZValue(change.capturedAtUs),
-  ],
-  [{ name: '_partition', type: 'integer' }, INTEGER, ({ change }) => change.partition],
-  [{ name: '_offset', type: 'bigint' }, BIGINT, ({ change }) => BigInt(change.offset)],
+const originColumns: readonly OriginColumn[] = [
+  { name: '_to', type: 'utinyint', vector: UTINYINT, cell: ({ to }, _, n) => to[n] ?? 0 },
+  {
+    name: '_op',
+    type: 'utinyint',
+    vector: UTINYINT,
+    cell: (_, { op }) => stagedOps.indexOf(op) + 1,
+  },
+  { name: '_seq', type: 'varchar', vector: VARCHAR, cell: (_, { seq }) => seq },
+  { name: '_lsn', type: 'ubigint', vector: UBIGINT, cell: (_, { lsn }) => lsn },
+  { name: '_xid', type: 'bigint', vector: BIGINT, cell: (_, { xid }) => xid },
+  {
+    name: '_committed',
+    type: 'timestamptz',
+    vector: TIMESTAMPTZ,
+    cell: (_, { committedAtUs }) => committedAtUs,
+  },
+  {
+    name: '_captured',
+    type: 'timestamptz',
+    vector: TIMESTAMPTZ,
+    cell: (_, { capturedAtUs }) => capturedAtUs,
+  },
+  { name: '_partition', type: 'integer', vector: INTEGER, cell: (_, { partition }) => partition },
+  { name: '_offset', type: 'bigint', vector: BIGINT, cell: (_, { offset }) => BigInt(offset) },
 ];
+const unchangedColumn: OriginColumn = {
+  name: '_unchanged',
+  type: 'integer',
+  vector: INTEGER,
+  cell: ({ unchanged }, _, n) => unchanged[n] ?? 0,
+};
+const numberColumn: StageColumn = { name: '_n', type: 'integer', vector: INTEGER };
 
 async function writeRows(lake: LakeConnection, staging: Staging, writer: ImageWriter) {
-  const { rows, sets } = staging;
-  const origin = [...originColumns];
-  if (sets.length > 0) {
-    origin.push([{ name: '_unchanged', type: 'integer' }, INTEGER, (row) => row.unchanged]);
-  }
-  if (staging.bases.length > 0) origin.push([numberColumn, INTEGER, (_, n) => n]);
-  const columns = [...writer.columns, exactColumn, ...origin.map(([column]) => column)];
-  const types = [...writer.types, VARCHAR, ...origin.map(([, type]) => type)];
-  await lake.run(createStageSql(stageTable, columns));
-  const exactAt = writer.types.length;
-  await lake.appendToTemporary({
-    table: stageTable,
-    types,
-    rowCount: rows.length,
+  const { images, changes, sets, bases } = staging;
+  const origin = [
+    ...originColumns,
+    ...(sets.length > 0 ? [unchangedColumn] : []),
+    ...(bases.length > 0
+      ? [{ ...numberColumn, cell: (_s: Staging, _c: Change, n: number) => n }]
+      : []),
+  ];
+  await lake.fillTemporary(stageTable, {
+    columns: [...writer.columns, ...origin],
+    rowCount: images.length,
     fill: (chunk, from, count) => {
-      const part = rows.slice(from, from + count);
-      chunk.setColumnValues(
-        exactAt,
-        writer.write(
-          chunk,
-          part.map(({ image }) => image),
-        ),
-      );
-      for (const [index, [, , read]] of origin.entries()) {
-        const cells = part.map((row, at) => read(row, from + at));
-        chunk.setColumnValues(exactAt + 1 + index, cells);
+      writer.write(chunk, { images, from, count });
+      for (const [index, { cell: cellOf }] of origin.entries()) {
+        const column = chunk[writer.columns.length + index];
+        for (let row = 0; row < count; row += 1) {
+          const change = changes[from + row];
+          const cell = change === undefined ? null : cellOf(staging, change, from + row);
+          if (cell !== null) column?.put(row, cell);
+        }
       }
     },
   });
 }
 
 async function writeBases(lake: LakeConnection, { bases }: Staging, writer: ImageWriter) {
+  const images = bases.map(({ key }) => key);
   await writeImages(lake, writer, {
     table: baseTable,
-    images: bases.map(({ key }) => key),
-    numbers: bases.map(({ n }) => n),
+    images,
+    numberOf: (at) => bases[at]?.n ?? 0,
   });
 }
 
 async function writeRemoved(
   lake: LakeConnection,
-  removed: readonly RowImage[],
+  images: readonly RowImage[],
   writer: ImageWriter,
 ) {
-  const numbers = removed.map((_, index) => index);
-  await writeImages(lake, writer, { table: removedTable, images: removed, numbers });
+  await writeImages(lake, writer, { table: removedTable, images, numberOf: (at) => at });
 }
 
 interface StagedImages {
   readonly table: string;
   readonly images: readonly RowImage[];
-  readonly numbers: readonly number[];
+  readonly numberOf: (at: number) => number;
 }
 
 async function writeImages(lake: LakeConnection, writer: ImageWriter, staged: StagedImages) {
-  const { table, images, numbers } = staged;
-  await lake.run(createStageSql(table, [...writer.columns, exactColumn, numberColumn]));
-  const exactAt = writer.types.length;
-  await lake.appendToTemporary({
-    table,
-    types: [...writer.types, VARCHAR, INTEGER],
+  const { table, images, numberOf } = staged;
+  await lake.fillTemporary(table, {
+    columns: [...writer.columns, numberColumn],
     rowCount: images.length,
     fill: (chunk, from, count) => {
-      const exacts = writer.write(chunk, images.slice(from, from + count));
-      chunk.setColumnValues(exactAt, exacts);
-      chunk.setColumnValues(exactAt + 1, numbers.slice(from, from + count));
+      writer.write(chunk, { images, from, count });
+      const numbers = chunk[writer.columns.length];
+      for (let row = 0; row < count; row += 1) numbers?.put(row, numberOf(from + row));
     },
   });
 }

@@ -7,19 +7,21 @@ import { controlTopics, type Watermark } from '../../schemas/control.ts';
 import { createDuckdbSink } from '../../sinks/duckdb/duckdb-sink.ts';
 import { runSink } from '../../sinks/run-sink.ts';
 import { startTestPostgres } from '../support/postgres.ts';
-import { backlogRows, eventTableSql, writeBacklog } from './backlog.ts';
+import { eventTableSql, writeBacklog } from './backlog.ts';
 import { runChild } from './run-child.ts';
 import { report } from './report.ts';
 
 const prefix = 'bench';
 const smallRows = 20_000;
+/** Enough for some batches: the first one has nothing to overlap with, and the last is followed by the closing of the lake. */
+const largeRows = 1_000_000;
 
-/** A log of 300,000 inserts of eight columns, loaded into an empty lake with small and with large batches. */
+/** A log of a million inserts of ten columns, loaded into an empty lake with small batches and with those of the default configuration. */
 export async function benchLoad(): Promise<void> {
   const dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-bench-'));
   await fillLog(dir);
   await load(dir, { batchRowsMax: 1_000, rows: smallRows });
-  await load(dir, { batchRowsMax: 100_000, rows: backlogRows });
+  await load(dir, { batchRowsMax: 200_000, rows: largeRows });
   await rm(dir, { recursive: true, force: true });
 }
 
@@ -29,7 +31,7 @@ async function fillLog(dir: string): Promise<void> {
   await server.run('bench', `${eventTableSql}; create publication bench for table service_event`);
   const { rows } = await server.run('bench', 'select pg_current_wal_flush_lsn()::text as lsn');
   await runChild(['capture', url, 'bench', dir, String(rows[0]?.lsn)]);
-  await runChild(['capture', url, 'bench', dir, await writeBacklog(server, 'bench')]);
+  await runChild(['capture', url, 'bench', dir, await writeBacklog(server, 'bench', largeRows)]);
 }
 
 /** Loads until `rows` rows are in the lake, and reports the rate from the first batch on. */

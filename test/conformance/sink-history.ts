@@ -240,7 +240,7 @@ function keyIndicesOf(table: SourceTable): readonly number[] {
 }
 
 function keyOf(table: SourceTable, row: RowImage): string {
-  return columnsIdentity(row, keyIndicesOf(table));
+  return String(columnsIdentity(row, keyIndicesOf(table)));
 }
 
 function newRow(table: SourceTable, { pick, value }: Command): RowImage {

@@ -1,4 +1,6 @@
+import { appendFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { freePort } from '../../commands/stack/postgres.ts';
 import { FakeBigQuery } from '../support/bigquery/fake-bigquery.ts';
 import {
   type BigqueryInstallation,
@@ -7,6 +9,7 @@ import {
 import { testServerOf } from '../support/fake-bigquery-harness.ts';
 import type { VerifiedTable } from '../support/installation.ts';
 import { pidOf } from '../support/kafka-installation.ts';
+import { metricOf } from '../support/metric-of.ts';
 import { pgbenchSql, runPgbench } from '../support/pgbench.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
 
@@ -54,6 +57,9 @@ test.each([
       settings,
     });
     const { shop } = installation;
+    const port = await freePort();
+    await appendFile(shop.configFile, `metrics: { port: ${port} }\n`);
+    const ofWarehouse = (name: string, labels?: string) => metricOf(port + 2, name, labels);
     const enough = new AbortController();
     const load = runPgbench(shop.url, { scale: 1, accounts, signal: enough.signal });
     await shop.running(async (running) => {
@@ -73,6 +79,12 @@ test.each([
       enough.abort();
       expect(await load).toBeGreaterThan(0);
       const status = await shop.command(['status', '--json']);
+      expect(
+        await ofWarehouse('tributary_sink_jobs_total', 'kind="query",result="done"'),
+      ).toBeGreaterThan(0);
+      expect(await ofWarehouse('tributary_sink_billed_bytes_total')).toBeGreaterThan(0);
+      const pace = 'share="0",limit="changes of a table"';
+      expect(await ofWarehouse('tributary_sink_spacing_seconds', pace)).toBeGreaterThanOrEqual(2);
       expect(await shop.command(['check'])).toMatchObject({ exit: 0 });
       expect(JSON.parse(status.stdout)).toMatchObject({
         sinks: {

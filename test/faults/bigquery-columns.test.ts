@@ -159,7 +159,7 @@ async function expectWholeRows(
     else expect(lake.get(identity)?.seq ?? null).toBe(image === null ? null : seq);
   }
   for (const { key: identity, seq, image } of everything) {
-    if (image?.some(isUnfit) === true) expect(refused, identity).toContain(seq);
+    if (image?.some(isUnfit) === true) expect(refused, String(identity)).toContain(seq);
   }
 }
 

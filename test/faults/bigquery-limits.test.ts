@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
+import type { JobReport } from '../../sinks/bigquery/client.ts';
 import { readLoadCosts } from '../../sinks/bigquery/load-costs.ts';
 import type { PaceReport } from '../../sinks/bigquery/load-pace.ts';
 import { openLakeReader } from '../../sinks/bigquery/read-lake.ts';
@@ -293,6 +294,54 @@ test('what batches cost is in the ledger, in the report after each and in what s
     ms: expect.closeTo(reports[0]!.spacing.ms, 2) as number,
     limit: reports[0]!.spacing.limit,
   });
+  await sink.close();
+});
+
+test('costs are those of all shares, with the wait of the batch that came last', async () => {
+  const shares = 2;
+  const versions = tablesOf(new BatchMaker(), 20);
+  const reports: PaceReport[] = [];
+  const loadShare = async (share: number, transaction: number) => {
+    const own = versions.filter(({ table }) => shareOf(`public.${table.name}`, shares) === share);
+    const spacingMsMin = 10_000 * (share + 1);
+    const onPace = (report: PaceReport) => reports.push(report);
+    const sink = createBigquerySink({ ...place(), share, shares, spacingMsMin, onPace });
+    const maker = new BatchMaker(transaction);
+    let checkpoint = await sink.open();
+    const [first, second] = own;
+    await evolveAll(sink, [first!, second!]);
+    maker.add(first!, { op: 'c', after: [1, 'one'] }).add(second!, { op: 'c', after: [1, 'one'] });
+    checkpoint = await maker.apply(sink, checkpoint);
+    maker.add(first!, { op: 'c', after: [2, 'two'] });
+    await maker.apply(sink, checkpoint);
+    await sink.close();
+  };
+  await loadShare(1, 1);
+  expect((await readLoadCosts(place())).spacing).toEqual({ ms: 20_000, limit: 'least' });
+  await loadShare(0, 1);
+  const costs = await readLoadCosts(place());
+  expect(costs.lastHour).toMatchObject({ batches: 4, loads: 6 });
+  expect(costs.lastHour.bytesBilled).toBeGreaterThan(0);
+  expect(costs.lastHour.bytesPerBatch).toBe(costs.lastHour.bytesBilled / 4);
+  expect(costs.spacing).toEqual({ ms: 10_000, limit: 'least' });
+  expect(reports.map(({ spacing }) => spacing.ms)).toEqual([20_000, 20_000, 10_000, 10_000]);
+});
+
+test('each job is told when it ends, a failed one too, with what it is billed', async () => {
+  const jobs: JobReport[] = [];
+  const sink = createBigquerySink({ ...place(), onJob: (job) => jobs.push(job) });
+  const error = { reason: 'backendError', message: 'try again' };
+  fake.faults.add({ jobKind: 'load', fault: { kind: 'job-error', error } });
+  await fillOnce(sink, 2);
+  const loads = jobs.filter(({ kind }) => kind === 'load');
+  expect(loads).toHaveLength(3);
+  expect(loads.filter(({ isFailed }) => isFailed)).toHaveLength(1);
+  const billed = jobs.reduce((sum, { bytesBilled }) => sum + bytesBilled, 0);
+  const [row] = await openLakeReader(place()).rows(
+    `select sum(bytes_billed) from \`${dataset}\`._tributary_commits`,
+  );
+  // The publication is billed after its entry was written.
+  expect(billed).toBeGreaterThan(Number(row?.[0]));
   await sink.close();
 });
 

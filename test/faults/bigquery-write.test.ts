@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createBigquerySink } from '../../sinks/bigquery/bigquery-sink.ts';
@@ -44,6 +45,18 @@ async function expectChangesOnce(harness: BigqueryHarness, history: History): Pr
   }
 }
 
+/** Once nobody else is at work, each table's rows are in one table, whatever owners left when they died. */
+async function expectNoOrphans(harness: BigqueryHarness, history: History): Promise<void> {
+  fake.writes.faults.clear();
+  const last = await harness.reopen();
+  await last.open();
+  await last.close();
+  const tables = fake.store.tables({ projectId: 'test', datasetId: harness.dataset });
+  const states = tables.filter(({ ref }) => ref.tableId.includes('__state'));
+  const topics = history.cuts.flatMap(({ versions }) => versions.map(({ topic }) => topic));
+  expect(states).toHaveLength(new Set(topics).size);
+}
+
 /** What happens to one owner after some cuts. */
 interface Ending {
   readonly mode: BigQueryMode;
@@ -61,7 +74,8 @@ interface Ending {
 const unavailable = 14;
 const aborted = 10;
 const denied = 7;
-const writeFaults: Readonly<Record<string, WriteFaultRule>> = {
+const notFound = 5;
+const writeFaults: Record<string, WriteFaultRule> = {
   'an append never arrives': { call: 'append', fault: { kind: 'cut', when: 'before' } },
   'the answer of an append is lost': { call: 'append', fault: { kind: 'cut', when: 'after' } },
   'the service is away after an append': {
@@ -83,6 +97,17 @@ const writeFaults: Readonly<Record<string, WriteFaultRule>> = {
     fault: { kind: 'status', when: 'before', code: denied },
   },
 };
+const ends = ['finalized', 'forgotten'] as const;
+for (const how of ends) {
+  writeFaults[`a stream was ${how} before an append`] = {
+    call: 'append',
+    fault: { kind: 'expire', how },
+  };
+  writeFaults[`a stream was ${how} before its finalization`] = {
+    call: 'finalize',
+    fault: { kind: 'expire', how },
+  };
+}
 const wrongRule = fc
   .record({ name: fc.constantFrom(...Object.keys(writeFaults)), skip: fc.nat(4) })
   .map(({ name, skip }): WriteFaultRule => ({ ...writeFaults[name]!, skip }));
@@ -157,6 +182,7 @@ describe('rows and changes through the Storage Write interface', () => {
           await loadThrough(harness, history, given);
           await expectRowsAt(harness, history, history.cuts.length - 1);
           await expectChangesOnce(harness, history);
+          await expectNoOrphans(harness, history);
         } finally {
           fake.writes.faults.clear();
           await harness.destroy();
@@ -336,6 +362,91 @@ describe('rows and changes through the Storage Write interface', () => {
       const read = await harness.rows(version.table);
       expect(sortedIdentities(read.map(({ values }) => values))).toEqual(sortedIdentities(rows));
     }
+    await harness.destroy();
+  });
+});
+
+describe('a stream that the service ended because it was idle', () => {
+  const insertions = (count: number): History =>
+    runHistory(Array.from({ length: count }, (_, pick) => ({ ...one, what: 'insert', pick })));
+  const cut = (index: number): AppliedCut => ({ index, publish: true });
+  const recorded = async ({ lake, dataset }: BigqueryHarness): Promise<readonly string[]> =>
+    (await lake.rows(`select stream from \`${dataset}\`._tributary_streams`)).map(([name]) =>
+      String(name),
+    );
+
+  it.for(ends)('and %s is followed by a new one, which is recorded in its place', async (how) => {
+    const history = insertions(3);
+    const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'stream' }));
+    const checkpoint = await applyCuts(harness.sink, history, [cut(0)]);
+    const [idle, ...others] = await recorded(harness);
+    expect(others).toEqual([]);
+    fake.writes.faults.add({ call: 'append', fault: { kind: 'expire', how } });
+    const batch = oneBatch(history, checkpoint, cut(1));
+    await harness.sink.apply(batch);
+    expect(fake.writes.faults.left).toBe(0);
+    const [next, ...more] = await recorded(harness);
+    expect(more).toEqual([]);
+    expect(next).not.toBe(idle);
+    await harness.sink.apply(oneBatch(history, batch.checkpoint, cut(2)));
+    expect(await recorded(harness)).toEqual([next]);
+    await expectRowsAt(harness, history, 2);
+    await expectChangesOnce(harness, history);
+    await harness.destroy();
+  });
+
+  it.for(ends)('and %s after an append whose answer was lost has it already', async (how) => {
+    const history = insertions(3);
+    const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'stream' }));
+    const checkpoint = await applyCuts(harness.sink, history, [cut(0)]);
+    fake.writes.faults.add({ call: 'append', fault: { kind: 'cut', when: 'after' } });
+    fake.writes.faults.add({ call: 'append', fault: { kind: 'expire', how } });
+    const batch = oneBatch(history, checkpoint, cut(1));
+    await harness.sink.apply(batch);
+    expect(fake.writes.faults.left).toBe(0);
+    await harness.sink.apply(oneBatch(history, batch.checkpoint, cut(2)));
+    await expectRowsAt(harness, history, 2);
+    await expectChangesOnce(harness, history);
+    await harness.destroy();
+  });
+
+  it.for(ends)('and %s leaves a killed owner’s new one for the next owner to end', async (how) => {
+    const history = insertions(4);
+    const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'stream' }));
+    const checkpoint = await applyCuts(harness.sink, history, [cut(0)]);
+    fake.writes.faults.add({ call: 'append', fault: { kind: 'expire', how } });
+    harness.crashAt('appended');
+    const dying = harness.sink.apply(oneBatch(history, checkpoint, cut(1)));
+    await expect(dying).rejects.toThrow('appended');
+    const [left = '', ...others] = await recorded(harness);
+    expect(others).toEqual([]);
+    // The next owner finds the changes and appends them no second time.
+    await applyCuts(await harness.reopen(), history, [cut(1), cut(3)]);
+    expect(await recorded(harness)).not.toContain(left);
+    expect(await fake.writes.streams.finalize(left)).toBe(1n);
+    await expectRowsAt(harness, history, 3);
+    await expectChangesOnce(harness, history);
+    await harness.destroy();
+  });
+
+  it('takes nothing any more that was under way to it, although it is only said to be gone', async () => {
+    const history = insertions(2);
+    const harness = await fakeBigqueryHarness(fake, () => ({ mode: 'stream' }));
+    const checkpoint = await applyCuts(harness.sink, history, [cut(0)]);
+    const [left = ''] = await recorded(harness);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fake.writes.faults.add({ call: 'append', fault: { kind: 'hold', until: promise } });
+    fake.writes.faults.add({ call: 'append', fault: { kind: 'refusal', code: notFound } });
+    const applied = harness.sink.apply(oneBatch(history, checkpoint, cut(1)));
+    await expect.poll(() => fake.writes.faults.left).toBe(1);
+    fake.writes.cut();
+    await applied;
+    expect(fake.writes.faults.left).toBe(0);
+    resolve();
+    await nextTurn();
+    // What was under way is before this in the stream's order, whatever became of it.
+    expect(await fake.writes.streams.finalize(left)).toBe(1n);
+    await expectChangesOnce(harness, history);
     await harness.destroy();
   });
 });

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { freePort } from '../../commands/stack/postgres.ts';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
 import { runCommandLine } from '../support/command-line.ts';
+import { metricOf } from '../support/metric-of.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
 import { startCommandLine } from '../support/spawn.ts';
 
@@ -50,12 +51,6 @@ ${more}`;
 
 const run = (words: readonly string[], url = server.url(database)) =>
   runCommandLine(words, { cwd: dir, env: { DATABASE_URL: url } });
-
-const metricOf = async (port: number, name: string): Promise<number> => {
-  const response = await fetch(`http://127.0.0.1:${port}/metrics`).catch(() => null);
-  const text = (await response?.text()) ?? '';
-  return Number(new RegExp(`^${name}(?:{.*})? (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
-};
 
 test('run carries changes into the lake, and Ctrl-C ends all of it with everything kept', async () => {
   const port = await freePort();

@@ -1,7 +1,7 @@
 import type { Change, RowImage, Value } from '../../schemas/change.ts';
 import type { PositionText } from '../../schemas/position.ts';
 import type { TableVersion } from '../../schemas/table-schema.ts';
-import { columnsIdentity } from '../../schemas/value-identity.ts';
+import { columnsIdentity, type Identity } from '../../schemas/value-identity.ts';
 import type { History } from '../conformance/sink-history.ts';
 
 /** A column of each table of a history that holds documents instead. */
@@ -61,7 +61,7 @@ export function documentOf(text: string): string {
 
 /** What a row is, and since when. */
 export interface SourceRow {
-  readonly key: string;
+  readonly key: Identity;
   readonly seq: PositionText;
   /** Null: it is gone. */
   readonly image: RowImage | null;
@@ -69,7 +69,7 @@ export interface SourceRow {
 
 /** Every row of a table with a key after every change of it, in their order. */
 export function* sourceRows(history: History, topic: string): Generator<SourceRow> {
-  const rows = new Map<string, RowImage>();
+  const rows = new Map<Identity, RowImage>();
   let left: { readonly change: string; readonly image: RowImage | undefined } | null = null;
   for (const change of history.changes) {
     if (change.topic !== topic) continue;

@@ -90,6 +90,7 @@ export class FakeBigQuery implements AsyncDisposable {
         return;
       }
       const { fault } = request;
+      if (fault?.kind === 'hold') await fault.until;
       if (strike(fault, 'before', response)) return;
       const body = await answer(this.#tools, {
         ...request,

@@ -11,6 +11,8 @@ export type Fault =
     }
   /** The connection is reset; after the work it is a lost reply. */
   | { readonly kind: 'reset'; readonly when: 'before' | 'after' }
+  /** The request is worked on only when this resolves. */
+  | { readonly kind: 'hold'; readonly until: Promise<void> }
   /** The job ends with this and does nothing. */
   | { readonly kind: 'job-error'; readonly error: ErrorProto }
   /** The job runs only when this resolves. */

@@ -64,6 +64,7 @@ export class AppendCall {
     const stream = sized.request.writeStream || this.#stream;
     const fault = this.#tools.faults.take('append', stream);
     if (fault?.kind === 'hold') await fault.until;
+    if (fault?.kind === 'expire') await this.#tools.streams.expire(stream, fault.how);
     strike(fault, 'before');
     try {
       const answer = await this.#append(sized, fault);

@@ -76,6 +76,19 @@ export class StreamBook {
     });
   }
 
+  /**
+   * What days without a row do to a stream. One without rows was made a moment ago: nothing happens to it.
+   * https://cloud.google.com/bigquery/docs/write-api#application-created_streams
+   */
+  expire(name: string, how: 'finalized' | 'forgotten'): Promise<void> {
+    return this.#locked(name, async () => {
+      const stream = this.#streams.get(name);
+      if (stream === undefined || stream.rows === 0n) return;
+      if (how === 'forgotten') this.#streams.delete(name);
+      else stream.isFinalized = true;
+    });
+  }
+
   /** Appends all rows of a request or none. */
   append(request: Append): Promise<Appended> {
     return this.#locked(request.stream, () => this.#append(request));

@@ -8,6 +8,8 @@ export type WriteFault =
   | { readonly kind: 'refusal'; readonly code: number }
   /** The request is refused for these rows. */
   | { readonly kind: 'row-errors'; readonly rows: readonly number[] }
+  /** Before the call the service ended the stream, because it was idle: it takes nothing more, or is gone. */
+  | { readonly kind: 'expire'; readonly how: 'finalized' | 'forgotten' }
   /** The request is worked on only when this resolves. */
   | { readonly kind: 'hold'; readonly until: Promise<void> };
 

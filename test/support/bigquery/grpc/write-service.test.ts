@@ -149,6 +149,19 @@ describe('a committed stream', () => {
     expect(await ids()).toEqual([1]);
   });
 
+  it.for([
+    ['finalized', ['INVALID_ARGUMENT', 'STREAM_FINALIZED']],
+    ['forgotten', ['NOT_FOUND', undefined]],
+  ] as const)('may be %s for being idle, unless it is new', async ([how, refusal]) => {
+    const stream = await newStream();
+    for (const _ of [1, 2])
+      fake.writes.faults.add({ call: 'append', fault: { kind: 'expire', how } });
+    const sent = { stream, schema: plain, rows: [row(1)] };
+    const answers = await append({ ...sent, offset: 0 }, { ...sent, offset: 1 });
+    expect(answers.map(short)).toEqual([0, refusal]);
+    expect(await ids()).toEqual([1]);
+  });
+
   it('goes with its table', async () => {
     const stream = await newStream();
     expect((await client.getWriteStream({ name: stream }))[0].name).toBe(stream);

@@ -113,6 +113,7 @@ export class WriteService implements AsyncDisposable {
       throw new WriteError(code, `Injected ${status[code]}`);
     };
     if (fault?.kind === 'hold') await fault.until;
+    if (fault?.kind === 'expire') await this.streams.expire(stream, fault.how);
     strike('before');
     const answer = await work(request);
     strike('after');
