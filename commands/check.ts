@@ -1,4 +1,5 @@
 import pc from 'picocolors';
+import { readTables } from '../capture/postgres/catalog.ts';
 import { closeSession, openSession, type SqlSession } from '../capture/postgres/connection.ts';
 import { preflight, type Finding } from '../capture/postgres/preflight.ts';
 import { readPublication } from '../capture/postgres/publication.ts';
@@ -7,6 +8,7 @@ import type { Config } from '../runtime/config.ts';
 import { errorPolicies } from '../runtime/errors.ts';
 import { tableName } from '../schemas/table-schema.ts';
 import { defineCommand } from './command.ts';
+import type { CapturedTable } from './lakes/lake.ts';
 import { configuredLake } from './lakes/open-lake.ts';
 
 export const checkCommand = defineCommand({
@@ -38,10 +40,19 @@ export const checkCommand = defineCommand({
 async function checkLakes(session: SqlSession, config: Config): Promise<readonly Finding[]> {
   const publication = await readPublication(session, config.source.publication);
   const isCaptured = compilePatterns(config.source.tables);
-  const tables = (publication?.tables ?? []).map(tableName).filter(isCaptured);
+  const published = (publication?.tables ?? []).filter((table) => isCaptured(tableName(table)));
+  const catalog = await readTables(
+    session,
+    published.map(({ oid }) => oid),
+  );
+  const tables = catalog.map((table): CapturedTable => {
+    return { name: tableName(table), columns: table.columns.map(({ name }) => name) };
+  });
   const found = Object.entries(config.sinks).map(async ([name, settings]) => {
     const isLoaded = compilePatterns(settings.tables);
-    const findings = await configuredLake(name, config).check(tables.filter(isLoaded).length);
+    const findings = await configuredLake(name, config).check(
+      tables.filter((table) => isLoaded(table.name)),
+    );
     return findings.map((finding) => ({ ...finding, what: `sink ${name}: ${finding.what}` }));
   });
   return (await Promise.all(found)).flat();

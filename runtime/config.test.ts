@@ -138,6 +138,10 @@ sinks:
     shares: 3
     spacing: { least: 10 s }
     budget: 50 GiB
+    columns:
+      json: json
+      overrides:
+        - { column: "public.orders.*", unfit: dead_letter }
 `);
     expect(sinks['small']).toEqual({
       type: 'bigquery',
@@ -148,6 +152,7 @@ sinks:
       labels: {},
       shares: 1,
       tables: ['*.*'],
+      columns: { json: 'string', unfit: 'exact_text', overrides: [] },
       batch: { size: 64 << 20, rows: 200_000 },
       spacing: { least: 1_000, longest: 600_000 },
     });
@@ -161,6 +166,11 @@ sinks:
       shares: 3,
       spacing: { least: 10_000, longest: 600_000 },
       budget: 50 * 1024 ** 3,
+      columns: {
+        json: 'json',
+        unfit: 'exact_text',
+        overrides: [{ column: 'public.orders.*', unfit: 'dead_letter' }],
+      },
     });
   });
 
@@ -187,6 +197,33 @@ log: { type: kafka, sasl: { mechanism: plain, username: app, password: hidden-wo
       tributary.yaml:2:72: log.sasl.password: is a secret in plain text; give it as \${NAME}, or name a file with it"
     `);
     expect(message).not.toContain('hidden-word');
+  });
+
+  test('a column policy that says something else, or nothing, is told with its place', () => {
+    const message = failureOf(`${smallest}
+sinks:
+  warehouse:
+    type: bigquery
+    project: shop-1
+    dataset: app
+    columns:
+      json: jsonb
+      unfit: dead-letter
+      overrides:
+        - { column: orders.payload, json: json }
+        - { column: public.orders.payload }
+        - { columns: public.orders.payload, unfit: exact_text }
+        - public.orders.payload
+`);
+    expect(message).toMatchInlineSnapshot(`
+      "tributary.yaml:11:13: sinks.warehouse.columns.json: "jsonb" is not one of string, json; did you mean "json"?
+      tributary.yaml:12:14: sinks.warehouse.columns.unfit: "dead-letter" is not one of exact_text, dead_letter; did you mean "dead_letter"?
+      tributary.yaml:14:21: sinks.warehouse.columns.overrides.0.column: "orders.payload" does not name columns; write schema.table.column, with * for any
+      tributary.yaml:15:11: sinks.warehouse.columns.overrides.1: sets nothing; give json or unfit
+      tributary.yaml:16:11: sinks.warehouse.columns.overrides.2.column: is missing; give it like public.orders.payload
+      tributary.yaml:16:13: sinks.warehouse.columns.overrides.2.columns: unknown key; did you mean "column"?
+      tributary.yaml:17:11: sinks.warehouse.columns.overrides.3: "public.orders.payload" is not a block"
+    `);
   });
 
   test('every problem is told at once, with line and column', () => {

@@ -115,7 +115,7 @@ export const errorPolicies = {
   'differences-found': {
     retry: 'never',
     exit: 7,
-    hint: 'run `tributary verify --rows` to see the keys',
+    hint: 'run `tributary verify --rows` to see the keys; changes that a lake did not take are in its _tributary_dead_letters',
   },
 } as const satisfies Record<string, ErrorPolicy>;
 

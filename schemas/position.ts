@@ -53,3 +53,9 @@ export function parsePosition(text: PositionText): Position {
     part: Number(match[4]) as Part,
   };
 }
+
+/** The later of two positions; null comes before every one. */
+export const newerPosition = (
+  one: PositionText | null,
+  other: PositionText | null,
+): PositionText | null => ((one ?? '') < (other ?? '') ? other : one);

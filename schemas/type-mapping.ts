@@ -230,7 +230,8 @@ export const typeMappings: { readonly [K in Kind]: TypeMapping<K> } = {
     postgres: [[114, 'json']],
     avro: () => named('string', 'io.debezium.data.Json'),
     duckdb: always('JSON'),
-    // BigQuery's JSON rounds large numbers, drops duplicate keys and loses their order.
+    // BigQuery's JSON rounds large numbers, drops duplicate keys and loses their order: only a sink's
+    // policy (sinks/bigquery/column-policy.ts) makes documents JSON.
     bigquery: always('STRING'),
   },
   jsonb: {

@@ -10,7 +10,7 @@ import { newestCommit, transactionOf } from './batch.ts';
 import { mergeOffsets, type Offsets } from './checkpoint.ts';
 import { RecordDecoder } from './decode-record.ts';
 import { PartitionReader, type ReadRecord } from './partition-reader.ts';
-import type { Checkpoint } from './sink.ts';
+import type { Checkpoint, Sink } from './sink.ts';
 import { TableVersions } from './table-versions.ts';
 import { type PlacedWatermark, WatermarkReader } from './watermarks.ts';
 
@@ -36,6 +36,8 @@ export interface BatchSourceOptions {
   readonly wants: (table: string) => boolean;
   readonly limits: BatchLimits;
   readonly from: Checkpoint;
+  /** Who the batches are for. */
+  readonly sink: Pick<Sink, 'refuse'>;
 }
 
 /** Everything from the checkpoint up to a cut. */
@@ -168,9 +170,10 @@ export class BatchSource {
     const known = this.#readers.get(place);
     if (known !== undefined) return known;
     const offset = checkpoint.offsets[topic]?.[partition] ?? 0;
-    const { log } = this.#options;
+    const { log, sink } = this.#options;
+    const keepsRecords = sink.refuse !== undefined;
     const decoder = this.#decoder;
-    const reader = new PartitionReader({ log, decoder, topic, partition, offset });
+    const reader = new PartitionReader({ log, decoder, topic, partition, offset, keepsRecords });
     this.#readers.set(place, reader);
     return reader;
   }
@@ -202,13 +205,7 @@ export class BatchSource {
   /** Which of the records that are here belong to the batch, in order, and where each partition goes on. */
   #collect(target: Target, checkpoint: Checkpoint): LogBatch {
     const found = this.#sort(target, checkpoint);
-    const changes: Change[] = [];
-    const deadLetters: DeadLetter[] = [];
-    for (const { content } of found.taken) {
-      if (content === null) continue;
-      if ('reason' in content) deadLetters.push(content);
-      else changes.push(content);
-    }
+    const { changes, deadLetters } = offered(found.taken, this.#options.sink);
     const { watermark, kind } = target;
     const offsets = mergeOffsets(checkpoint.offsets, found.offsets);
     const isWhole = kind === 'whole';
@@ -252,6 +249,31 @@ export class BatchSource {
     }
     return { taken: inOrder(taken), held, offsets, recordCount, bytes };
   }
+}
+
+/** What the records say, apart from what cannot be decoded and what the sink refuses. */
+function offered(
+  records: readonly ReadRecord[],
+  sink: Pick<Sink, 'refuse'>,
+): Pick<LogBatch, 'changes' | 'deadLetters'> {
+  const changes: Change[] = [];
+  const deadLetters: DeadLetter[] = [];
+  for (const { content, key, value } of records) {
+    if (content === null) continue;
+    if ('reason' in content) {
+      deadLetters.push(content);
+      continue;
+    }
+    const refusal = sink.refuse?.(content, key) ?? null;
+    if (refusal === null) changes.push(content);
+    else {
+      const { topic, partition, offset, seq } = content;
+      const { reason, instead } = refusal;
+      if (instead !== null) changes.push(instead);
+      deadLetters.push({ topic, partition, offset, seq, reason, key, value });
+    }
+  }
+  return { changes, deadLetters };
 }
 
 interface Reading {

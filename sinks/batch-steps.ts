@@ -1,3 +1,4 @@
+import type { PositionText } from '../schemas/position.ts';
 import { tableName, type TableVersion } from '../schemas/table-schema.ts';
 import type { LogBatch } from './batch-source.ts';
 import { type BatchStep, makeBatch, splitAtVersions } from './batch.ts';
@@ -26,6 +27,11 @@ export function planSteps(input: StepInput): readonly SinkStep[] {
   const { batch, before } = input;
   const steps = splitAtVersions(batch.changes, batch.cut);
   let checkpoint = before;
+  // A step that is published leaves nothing of what is not above it: dead letters go with their neighbours.
+  const stepOf = (seq: PositionText | null): number => {
+    const at = seq === null ? -1 : steps.findIndex(({ cut }) => seq <= cut.cut);
+    return at < 0 ? steps.length - 1 : at;
+  };
   return steps.map((step, index): SinkStep => {
     const isLast = index === steps.length - 1;
     const from = checkpoint;
@@ -45,7 +51,7 @@ export function planSteps(input: StepInput): readonly SinkStep[] {
             before: from,
             after: checkpoint,
             changes: step.changes,
-            deadLetters: isLast ? batch.deadLetters : [],
+            deadLetters: batch.deadLetters.filter(({ seq }) => stepOf(seq) === index),
           }),
     };
   });

@@ -14,7 +14,7 @@ const recordOverheadBytes = 64;
 /** How long records that a watermark vouches for may take to be read. */
 const readTimeoutMs = 3_000;
 
-/** A record that was read: its place, and what it says. Of its bytes nothing is kept. */
+/** A record that was read: its place, and what it says. */
 export interface ReadRecord {
   readonly offset: number;
   readonly seq: PositionText | null;
@@ -22,6 +22,9 @@ export interface ReadRecord {
   readonly bytes: number;
   /** Null for a tombstone, and for what was applied before. */
   readonly content: Decoded;
+  /** Its bytes where the sink may still make a dead letter of it; else null. */
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
 }
 
 export interface PartitionReaderOptions extends TopicPartition {
@@ -29,6 +32,8 @@ export interface PartitionReaderOptions extends TopicPartition {
   readonly decoder: Pick<RecordDecoder, 'decode'>;
   /** The first one to read. */
   readonly offset: number;
+  /** Whether the bytes of records are kept until they are applied. */
+  readonly keepsRecords?: boolean;
 }
 
 export interface ReadTowards {
@@ -46,14 +51,16 @@ export class PartitionReader implements TopicPartition {
   readonly partition: number;
   readonly #log: PartitionReaderOptions['log'];
   readonly #decoder: PartitionReaderOptions['decoder'];
+  readonly #keepsRecords: boolean;
   #nextOffset: number;
   #buffered: ReadRecord[] = [];
   /** Came with the last read, behind the end that was asked for. */
   #beyond: readonly StoredRecord[] = [];
   #bytes = 0;
 
-  constructor({ log, decoder, topic, partition, offset }: PartitionReaderOptions) {
+  constructor({ log, decoder, keepsRecords, topic, partition, offset }: PartitionReaderOptions) {
     this.#log = log;
+    this.#keepsRecords = keepsRecords ?? false;
     this.#decoder = decoder;
     this.topic = topic;
     this.partition = partition;
@@ -153,7 +160,8 @@ export class PartitionReader implements TopicPartition {
     for (const [index, { record, seq }] of placed.entries()) {
       const { offset, key, value } = record;
       const bytes = (key?.length ?? 0) + (value?.length ?? 0);
-      this.#buffered.push({ offset, seq, bytes, content: decoded[index] ?? null });
+      const kept = this.#keepsRecords ? { key, value } : { key: null, value: null };
+      this.#buffered.push({ offset, seq, bytes, content: decoded[index] ?? null, ...kept });
       this.#bytes += recordOverheadBytes + bytes;
       this.#nextOffset = offset + 1;
     }

@@ -136,8 +136,9 @@ async function loadUntilAborted(
       const { batch, steps } = next;
       checkpoint = steps.at(-1)?.checkpoint ?? checkpoint;
       const isHidden = isHiddenAfter(steps) ?? loader.isHidden;
-      // A sink that waits between batches gets a larger one from the log when it is done waiting.
-      if (sink.pauseMs === undefined) {
+      // A sink that waits between batches gets a larger one from the log when it is done waiting; what was
+      // read ahead may be read again, and a sink that refuses changes is to be asked of each once.
+      if (sink.pauseMs === undefined && sink.refuse === undefined) {
         batches.start(batch, { checkpoint, isHidden, until: null, waitMs: 0, signal });
       }
       await loader.load(next, source);

@@ -16,6 +16,11 @@ import type { TableSchema, TableVersion } from '../schemas/table-schema.ts';
 export interface Sink {
   /** Creates the shared tables if missing, takes ownership, and says where to go on. */
   open(): Promise<Checkpoint>;
+  /**
+   * Asked of each change once, in rising order of position and before any batch has it: why it is to be a dead
+   * letter, null to take it. `key` is that of its record. A sink that takes everything leaves it out.
+   */
+  refuse?(change: Change, key: Uint8Array | null): Refusal | null;
   /** Makes the lake able to hold rows of this table version, before the first batch that has them. */
   evolve(version: TableVersion): Promise<void>;
   apply(batch: SinkBatch): Promise<void>;
@@ -24,6 +29,13 @@ export interface Sink {
   /** Lets another process have the lake's file while `use` runs; at once where nothing is locked. */
   lend<T>(use: () => Promise<T>): Promise<T>;
   close(): Promise<void>;
+}
+
+/** Why a sink does not take a change. */
+export interface Refusal {
+  readonly reason: string;
+  /** What it takes in the change's place, at its position; null for nothing. */
+  readonly instead: Change | null;
 }
 
 /** How far a sink is: stored in the lake, in the same transaction as the rows. */

@@ -13,6 +13,7 @@ import type { Membership } from '../../sinks/workers/membership.ts';
 import { TopicMembership } from '../../sinks/workers/topic-membership.ts';
 import { openLog } from '../open-log.ts';
 import { holdShares } from '../verify/hold-shares.ts';
+import { checkOverrides, compilePolicy } from './column-policy.ts';
 import type { ConfiguredLake, LoadObserver } from './lake.ts';
 
 /** Nothing is locked: nobody has to ask for the lake. */
@@ -48,9 +49,10 @@ export function bigqueryLakeOf(
     evict: async () => false,
     checkpoint: () => openLakeReader(options).checkpoint(),
     borrow: (_options, use) => use(),
-    check: async (tableCount) => [
+    check: async (tables) => [
       ...(await checkLake(options)),
-      ...checkShares(tableCount, shareCount),
+      ...checkShares(tables.length, shareCount),
+      ...checkOverrides(settings.columns, tables),
     ],
     costs: async () => {
       const isOpened = (await openLakeReader(options).checkpoint()) !== null;
@@ -90,6 +92,7 @@ function lakeOptionsOf(settings: BigquerySinkConfig): WriteOptions {
     labels,
     mode,
     history,
+    policyOf: compilePolicy(settings.columns),
     credentialsFile: settings.credentials_file,
     storageEndpoint: settings.storage_endpoint,
     kmsKey: settings.kms_key,

@@ -26,10 +26,17 @@ export interface ConfiguredLake {
   /** Keeps the lake exactly at a position, for `verify`. */
   readonly hold: (signal: AbortSignal) => HoldLake;
   models(): ModelsPlace;
-  /** What keeps the sink from loading so many tables; nothing of a lake that needs no preparation. */
-  check(tableCount: number): Promise<readonly LakeFinding[]>;
+  /** What keeps the sink from loading these tables; nothing of a lake that needs no preparation. */
+  check(tables: readonly CapturedTable[]): Promise<readonly LakeFinding[]>;
   /** What loading costs; null where nobody sends a bill, or nothing is loaded yet. */
   costs(): Promise<LoadCosts | null>;
+}
+
+/** A table that is captured and that the sink takes. */
+export interface CapturedTable {
+  /** "schema.table". */
+  readonly name: string;
+  readonly columns: readonly string[];
 }
 
 export interface OpenedSink extends Disposable {

@@ -131,16 +131,28 @@ export function choice<const W extends string>(
   words: readonly [W, ...W[]],
   options: FieldOptions & { readonly default: W },
 ) {
-  const parse = (input: unknown): Parsed<W> => {
+  const note = noteOf(options, { unit: words.join(' | ') });
+  return annotate(field(parseWord(words), note).prefault(options.default), note);
+}
+
+/** One of a few words, or none. */
+export function optionalChoice<const W extends string>(
+  words: readonly [W, ...W[]],
+  options: FieldOptions,
+) {
+  const note = noteOf(options, { unit: words.join(' | '), isOptional: true });
+  return field(parseWord(words), note).optional();
+}
+
+const parseWord =
+  <W extends string>(words: readonly W[]) =>
+  (input: unknown): Parsed<W> => {
     const word = words.find((candidate) => candidate === input);
     if (word !== undefined) return { value: word };
     return {
       problem: `${quote(input)} is not one of ${words.join(', ')}${suggestion(input, words)}`,
     };
   };
-  const note = noteOf(options, { unit: words.join(' | ') });
-  return annotate(field(parse, note).prefault(options.default), note);
-}
 
 /** true or false. */
 export function flag(options: { readonly description: string; readonly default: boolean }) {

@@ -39,6 +39,9 @@ function collectFields(schema: z.core.$ZodType, path: readonly string[]): Refere
     const entries = Object.entries(schema.shape as Readonly<Record<string, z.core.$ZodType>>);
     return entries.flatMap(([key, field]) => collectFields(field, [...path, key]));
   }
+  if (schema instanceof z.ZodArray) {
+    return collectFields(schema.element, [...path.slice(0, -1), `${path.at(-1)}[]`]);
+  }
   if (schema instanceof z.ZodRecord) return collectFields(schema.valueType, [...path, '<name>']);
   if (schema instanceof z.ZodDiscriminatedUnion) {
     // With several types each field says which of them it belongs to.

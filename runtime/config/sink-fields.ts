@@ -5,6 +5,7 @@ import {
   count,
   duration,
   flag,
+  optionalChoice,
   optionalDuration,
   optionalPath,
   optionalSize,
@@ -70,6 +71,51 @@ const formed =
 
 /** https://cloud.google.com/bigquery/docs/labels-intro#requirements */
 const labelForm = /^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$/u;
+
+/** Gives the problem with a pattern such as "public.orders.*". */
+const columnPatternProblem = (pattern: string): string | undefined =>
+  /^[^.\s!]+\.[^.\s]+\.[^.\s]+$/.test(pattern)
+    ? undefined
+    : `"${pattern}" does not name columns; write schema.table.column, with * for any`;
+
+const override = z
+  .strictObject({
+    column: text({
+      description:
+        'Columns that this is for: schema.table.column, * for any. Of those that match a column the last one that sets something decides; `check` tells of one that matches none.',
+      example: 'public.orders.payload',
+      problem: columnPatternProblem,
+    }),
+    json: optionalChoice(['string', 'json'], {
+      description: 'As columns.json, of these columns.',
+      example: 'json',
+    }),
+    unfit: optionalChoice(['exact_text', 'dead_letter'], {
+      description: 'As columns.unfit, of these columns.',
+      example: 'dead_letter',
+    }),
+  })
+  .refine(({ json, unfit }) => json !== undefined || unfit !== undefined, {
+    message: 'sets nothing; give json or unfit',
+  });
+
+const columns = z
+  .strictObject({
+    json: choice(['string', 'json'], {
+      description:
+        'Type of json and jsonb columns: STRING with the text, or JSON, which forgets spaces, the order of keys and the spelling of numbers: a text that would not come back stands in _cdc_exact as well. Keys stay STRING. Fixed once a table is loaded.',
+      example: 'json',
+      default: 'string',
+    }),
+    unfit: choice(['exact_text', 'dead_letter'], {
+      description:
+        'What becomes of a value that its column cannot hold: an infinite date, NaN in a NUMERIC, a document that JSON would round, cut or refuse. exact_text: NULL there, the text in _cdc_exact. dead_letter: its change goes to _tributary_dead_letters and into no table. The row stays as it was (it goes where it has no key, or leaves its old one) until a change brings all of its columns or deletes it; changes that leave unchanged columns out become dead letters too, so no row mixes two times. `verify` tells the difference. Deletes, and constants for rows that exist, take exact text.',
+      example: 'dead_letter',
+      default: 'exact_text',
+    }),
+    overrides: z.array(override).default([]),
+  })
+  .prefault({});
 
 export const bigquerySinkSchema = z.strictObject({
   type: constant('bigquery', 'A dataset of BigQuery.'),
@@ -151,6 +197,7 @@ export const bigquerySinkSchema = z.strictObject({
     max: '64',
   }),
   tables,
+  columns,
   batch,
   spacing: z
     .strictObject({

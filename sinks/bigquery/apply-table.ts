@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Change } from '../../schemas/change.ts';
 import type { PositionText } from '../../schemas/position.ts';
 import type { VersionLayout } from '../lake/layout.ts';
@@ -36,6 +37,15 @@ export interface TableApplication {
 
 /** An owner that dies leaves its staging tables; they go by themselves. */
 export const stageLifetimeMs = 24 * 3_600_000;
+
+/**
+ * A staging table of one owner: what another one staged under the same batch is never touched. It names the load
+ * job as well, and job ids are one space a project: an id of another lake's would pass for a load of ours.
+ */
+export function stageName(batchId: string, content: string, owner: string): string {
+  const name = JSON.stringify([batchId, content, owner]);
+  return `_tributary_stage_${createHash('sha256').update(name).digest('hex').slice(0, 24)}`;
+}
 
 /** The statements that append a table's changes and merge its state. */
 export interface AppliedTable {

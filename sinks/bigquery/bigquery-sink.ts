@@ -1,14 +1,16 @@
-import { createHash } from 'node:crypto';
 import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
-import { type PositionText, positionZero } from '../../schemas/position.ts';
+import type { Change } from '../../schemas/change.ts';
+import { newerPosition, type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
 import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layout.ts';
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
 import { shareOf } from '../shares.ts';
-import type { Checkpoint, Sink, SinkBatch, TableBatch } from '../sink.ts';
-import { type AppliedTable, applyTable, stageLifetimeMs } from './apply-table.ts';
+import type { Checkpoint, Refusal, Sink, SinkBatch, TableBatch } from '../sink.ts';
+import { type AppliedTable, applyTable, stageName } from './apply-table.ts';
 import { LakeConnection } from './client.ts';
+import { defaultPolicy, type PolicyOf, refuseOtherTypes, withKinds } from './column-policy.ts';
+import { readWaitingRows, stageLetters } from './dead-letters.ts';
 import type { RowsOrigin } from './encode-row.ts';
 import { evolveTable } from './evolve-table.ts';
 import { InFlight, loadsInFlightMax } from './in-flight.ts';
@@ -18,8 +20,6 @@ import { Pending } from './pending.ts';
 import { bigqueryEngine } from './schema.ts';
 import { refuseLongScript, refuseManyTables } from './script-limits.ts';
 import {
-  deadLetterFields,
-  deadLettersSql,
   guardedScript,
   ledgerSql,
   placeStatesSql,
@@ -29,11 +29,11 @@ import {
   recordLayoutSql,
   refuseOtherEpoch,
   type ShareTables,
-  stagedLetters,
   takeCheckpoint,
 } from './shared-tables.ts';
 import { type SinkParts, takeParts, type WriteOptions } from './sink-parts.ts';
 import { applyFloorSql } from './sql.ts';
+import { UnfitRows } from './unfit-rows.ts';
 import { Views } from './views.ts';
 
 /** Where a test may let the sink die: `onStep` throws. */
@@ -72,11 +72,13 @@ export function createBigquerySink(options: BigquerySinkOptions): Sink {
 class BigquerySink implements Sink {
   readonly #options: BigquerySinkOptions;
   readonly #lake: LakeConnection;
+  readonly #policyOf: PolicyOf;
   readonly #engine: LakeEngine;
   readonly #tables: ShareTables;
   #parts: SinkParts | null = null;
   readonly #pace: LoadPace;
   readonly #shown: Views;
+  #unfit = new UnfitRows(() => defaultPolicy, new Map());
   #epoch = 0;
   /** Unlike the epoch it is of this lake alone, however often the dataset was made anew. */
   #owner = '';
@@ -94,7 +96,8 @@ class BigquerySink implements Sink {
   constructor(options: BigquerySinkOptions) {
     this.#options = options;
     this.#lake = new LakeConnection(options);
-    this.#engine = bigqueryEngine(options.dataset);
+    this.#policyOf = options.policyOf ?? (() => defaultPolicy);
+    this.#engine = bigqueryEngine(options.dataset, this.#policyOf);
     this.#shown = new Views(this.#lake, (layout) => this.#open.states.names(layout));
     const { dataset, share = 0, shares = 1 } = options;
     assert(share < shares, 'shares are numbered from 0');
@@ -123,10 +126,14 @@ class BigquerySink implements Sink {
     this.#others = [...new Map(others.map((layout) => [layout.topic, layout])).values()];
     // An owner that died between a commit and its views left them behind the tables.
     const layouts = [...this.#histories.values()].flatMap(({ newest }) => newest ?? []);
+    refuseOtherTypes(layouts, this.#policyOf);
     await this.#shown.mend(layouts, () =>
       refuseOtherEpoch(this.#lake, this.#tables, checkpoint.epoch),
     );
     await this.#open.states.dropOrphans(layouts);
+    const gone = { histories: this.#histories, floors };
+    const rows = await readWaitingRows(this.#lake, this.#tables, gone);
+    this.#unfit = new UnfitRows(this.#policyOf, rows);
     this.#pace.start(await readLoadsToday(this.#lake, this.#tables));
     this.#end = undefined;
     this.#epoch = checkpoint.epoch;
@@ -136,10 +143,15 @@ class BigquerySink implements Sink {
     return checkpoint;
   }
 
+  refuse(change: Change, key: Uint8Array | null): Refusal | null {
+    return this.#unfit.refuse(change, key);
+  }
+
   async evolve(version: TableVersion): Promise<void> {
     this.#refuseWhenEnded();
     const history = this.#historyOf(version.topic);
     const { newest } = history;
+    if (newest !== undefined) refuseOtherTypes([withKinds(newest, version)], this.#policyOf);
     if (newest !== undefined) await this.#orAbandon(() => this.#moveState(newest));
     // An older version, met again after a crash: its columns are all there.
     if (newest !== undefined && version.from < newest.from) return;
@@ -195,7 +207,7 @@ class BigquerySink implements Sink {
       this.#pending.cutCount += 1;
       const { shares } = this.#tables;
       refuseManyTables(this.#pending.changed.size, { known: this.#histories.size, shares });
-      if (batch.deadLetters.length > 0) await this.#stageLetters(batch);
+      await this.#stageLetters(batch);
       await this.#loadTables(batch);
       this.#step('staged');
       const durationMs = performance.now() - startedAt;
@@ -233,14 +245,13 @@ class BigquerySink implements Sink {
     this.#end = new PipelineError('sink-failed', 'the BigQuery sink is closed');
   }
 
-  async #stageLetters({ deadLetters, id }: SinkBatch): Promise<void> {
-    const table = this.#stageName(id, 'dead letters');
-    this.#pending.stages.push(table);
-    const fields = deadLetterFields;
-    await this.#lake.createTable({ name: table, fields, lifetimeMs: stageLifetimeMs });
-    const rows = stagedLetters(deadLetters);
-    await this.#lake.load({ jobId: `tributary_load_${table}`, table, fields, rows });
-    this.#pending.statements.push(deadLettersSql(this.#tables, table, id));
+  async #stageLetters({ deadLetters: letters, id: batchId, checkpoint }: SinkBatch): Promise<void> {
+    const settled = this.#unfit.takeSettled(checkpoint.applied);
+    if (letters.length + settled.length === 0) return;
+    const stage = stageName(batchId, 'dead letters', this.#owner);
+    this.#pending.stages.push(stage);
+    const given = { batchId, stage, letters, settled };
+    this.#pending.statements.push(...(await stageLetters(this.#lake, this.#tables, given)));
   }
 
   /** The tables are loaded side by side; their statements keep their order. */
@@ -268,7 +279,7 @@ class BigquerySink implements Sink {
       await this.#writeKeyed(table);
       return { statements: [], parameter: null };
     }
-    const stage = this.#stageName(origin.batchId, topic);
+    const stage = stageName(origin.batchId, topic, this.#owner);
     const pending = this.#pending;
     const applied = await applyTable({
       lake: this.#lake,
@@ -289,8 +300,8 @@ class BigquerySink implements Sink {
     const { keyed } = this.#open;
     const { newest, floor } = this.#historyOf(version.topic);
     if (fold.floor !== null && newest !== undefined) await this.#replaceState(newest);
-    const floors = [floor, this.#floors[version.topic] ?? null].flatMap((one) => one ?? []);
-    await keyed.write(this.#layoutOf(version), fold.rows, floors.toSorted().at(-1) ?? null);
+    const least = newerPosition(floor, this.#floors[version.topic] ?? null);
+    await keyed.write(this.#layoutOf(version), fold.rows, least);
   }
 
   async #replaceState(layout: TableLayout): Promise<void> {
@@ -304,15 +315,6 @@ class BigquerySink implements Sink {
     const { schema, name } = version.table;
     const names = this.#open.states.names({ topic: version.topic, schema, name });
     return { ...layout, names };
-  }
-
-  /**
-   * Of one owner: what another one staged under the same batch is never touched. It names the load job
-   * as well, and job ids are one space a project: an id of another lake's would pass for a load of ours.
-   */
-  #stageName(batchId: string, topic: string): string {
-    const name = JSON.stringify([batchId, topic, this.#owner]);
-    return `_tributary_stage_${createHash('sha256').update(name).digest('hex').slice(0, 24)}`;
   }
 
   /** Rows of a table that was dropped and created again go when the cut passes that point. */
@@ -377,9 +379,7 @@ class BigquerySink implements Sink {
   }
 
   #historyOf(topic: string): TableHistory {
-    const known = this.#histories.get(topic);
-    if (known !== undefined) return known;
-    const history = new TableHistory(this.#engine.namesOf);
+    const history = this.#histories.get(topic) ?? new TableHistory(this.#engine.namesOf);
     this.#histories.set(topic, history);
     return history;
   }

@@ -2,11 +2,22 @@ import { PipelineError } from '../../runtime/errors.ts';
 import type { Value } from '../../schemas/change.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
 import { valueOfExact } from '../lake/exact.ts';
+import { isDocument } from './column-policy.ts';
+import { readJson } from './json-document.ts';
 
-/** The exact inverse of `encodeValue`, from the text that REST has for a cell; `exact` is what `_cdc_exact` says. */
-export function decodeValue(type: LogicalType, cell: string | null, exact?: string): Value {
+/** A cell as REST gives it, and what `_cdc_exact` says of it. */
+export interface StoredCell {
+  readonly lakeType: string;
+  readonly cell: string | null;
+  readonly exact: string | undefined;
+}
+
+/** The exact inverse of `encodeValue`. */
+export function decodeValue(type: LogicalType, { lakeType, cell, exact }: StoredCell): Value {
   if (exact !== undefined) return valueOfExact(type, exact);
   if (cell === null) return null;
+  // Its keys come in BigQuery's order.
+  if (isDocument(type.kind) && lakeType === 'JSON') return readJson(cell).canonical;
   return decodeCell(type, cell);
 }
 

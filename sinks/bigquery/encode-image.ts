@@ -189,7 +189,7 @@ function writeNearest(
   { column, tag, type }: ColumnWriter,
   value: Exclude<Value, null>,
 ): string | null {
-  const { cell, exact } = encodeValue(column.type, value);
+  const { cell, exact } = encodeValue(column.type, value, column.lakeType);
   if (cell === null) return exact;
   if (type === 'string') writer.text(tag, String(cell));
   else if (type === 'double') writer.double(tag, Number(cell));

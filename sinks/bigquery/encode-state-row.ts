@@ -84,8 +84,15 @@ export class StateRowEncoder {
     if (committedAtUs !== null) writer.int64(tags._cdc_committed_at, committedAtUs);
     writer.integer(tags._cdc_schema_id, this.#schemaId);
     const exact = this.#image.write(writer, image);
-    if (exact !== null) writer.text(tags._cdc_exact, exact);
-    if (!isDeleted) this.#later.write(writer, this.#laterImage);
+    const later = isDeleted ? null : this.#later.write(writer, this.#laterImage);
+    const exacts = joined(exact, later);
+    if (exacts !== null) writer.text(tags._cdc_exact, exacts);
     return writer.finish();
   }
+}
+
+/** The members of two JSON objects, none of which is empty. */
+function joined(one: string | null, other: string | null): string | null {
+  if (one === null || other === null) return one ?? other;
+  return `${one.slice(0, -1)},${other.slice(1)}`;
 }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ExactText, type Value } from '../../schemas/change.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
+import { bigqueryTypeOf } from '../../schemas/type-mapping.ts';
 import { decodeValue } from './decode.ts';
 import { encodeValue } from './encode.ts';
 
@@ -32,7 +33,9 @@ describe('a value on its way into BigQuery', () => {
       fc.property(values, (value) => {
         const { cell, exact } = encodeValue(type, value);
         const text = cell === null ? null : String(cell);
-        expect(decodeValue(type, text, exact ?? undefined)).toEqual(value);
+        const lakeType = bigqueryTypeOf(type);
+        const stored = { lakeType, cell: text, exact: exact ?? undefined };
+        expect(decodeValue(type, stored)).toEqual(value);
       }),
     );
   });

@@ -4,6 +4,8 @@ import { decimalText } from '../../schemas/pg-text.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
 import { bigqueryTypeOf } from '../../schemas/type-mapping.ts';
 import { exactTextOf } from '../lake/exact.ts';
+import { isDocument } from './column-policy.ts';
+import { readJson } from './json-document.ts';
 
 /** A cell of newline-delimited JSON. Never a BigInt: the client's process dies of it. */
 export type StagedCell = null | boolean | number | string;
@@ -15,11 +17,44 @@ export interface LakeValue {
   readonly exact: string | null;
 }
 
-/** A value of this type on its way into the lake. Throws `value-invalid` when it is of another type. */
-export function encodeValue(type: LogicalType, value: Exclude<Value, null>): LakeValue {
+/**
+ * A value of this type on its way into a column of the lake. Throws `value-invalid` when it is of another type.
+ * `lakeType` is the column's: for a document it says how it is kept.
+ */
+export function encodeValue(
+  type: LogicalType,
+  value: Exclude<Value, null>,
+  lakeType: string = bigqueryTypeOf(type),
+): LakeValue {
+  if (isDocument(type.kind) && lakeType === 'JSON') return encodeDocument(type, value);
   const cell = plainCell(type, value);
   if (cell !== undefined) return { cell, exact: null };
   return { cell: nearestCell(type, value), exact: exactTextOf(type, value) };
+}
+
+/** The document, if BigQuery's JSON keeps its value, and its text beside it unless that comes back by itself. */
+function encodeDocument(type: LogicalType, value: Exclude<Value, null>): LakeValue {
+  if (value instanceof ExactText) return { cell: null, exact: value.text };
+  if (typeof value !== 'string') return refuse(type, value);
+  const { canonical, problem } = readJson(value);
+  if (problem !== null) return { cell: null, exact: value };
+  return { cell: value, exact: canonical === value ? null : value };
+}
+
+/**
+ * Why a column cannot hold a value, which is then NULL there; null when it holds it, though it may need its exact
+ * text beside it to be told apart (−0, the spelling of a document).
+ */
+export function unfitReason(
+  type: LogicalType,
+  value: Exclude<Value, null>,
+  lakeType: string,
+): string | null {
+  if (isDocument(type.kind) && lakeType === 'JSON') {
+    return typeof value === 'string' ? readJson(value).problem : 'it is no JSON';
+  }
+  if (encodeValue(type, value, lakeType).cell !== null) return null;
+  return `BigQuery's ${lakeType} has no such value`;
 }
 
 /** Type of a staging table's column. Bytes go as base64 and JSON as its text, and are parsed on the way on. */

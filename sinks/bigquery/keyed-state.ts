@@ -195,7 +195,7 @@ function* keyTexts(layout: VersionLayout, images: Iterable<RowImage>): Generator
 
 function literal({ type, lakeType }: VersionColumn, value: Value): string {
   if (value === null) return 'null';
-  const { cell } = encodeValue(type, value);
+  const { cell } = encodeValue(type, value, lakeType);
   return lakeType === 'STRING' ? quoteText(String(cell)) : String(cell);
 }
 
@@ -227,8 +227,13 @@ async function laterValues(
   const constants = later.map(
     ({ physical, missing }) => `${missing ?? 'null'} as ${quoteName(physical)}`,
   );
+  const exacts = later.flatMap(({ physical, missingExact: exact }) =>
+    exact === undefined ? [] : [[physical, exact] as const],
+  );
+  const exact =
+    exacts.length === 0 ? 'null' : quoteText(JSON.stringify(Object.fromEntries(exacts)));
   const [row = []] = await lake.rows(/* sql */ `
     select ${imageList(columns).join(', ')}
-    from (select ${constants.join(', ')}, cast(null as string) as _cdc_exact) as constants`);
+    from (select ${constants.join(', ')}, cast(${exact} as string) as _cdc_exact) as constants`);
   return { columns, image: readImage(columns, row) };
 }

@@ -1,18 +1,32 @@
 import { ExactText } from '../../schemas/change.ts';
 import type { LogicalType } from '../../schemas/table-schema.ts';
-import { bigqueryTypeOf } from '../../schemas/type-mapping.ts';
 import { exactTextOf } from '../lake/exact.ts';
 import type { MissingConstant } from '../lake/plan-evolution.ts';
-import { quoteText } from './sql.ts';
+import { isDocument } from './column-policy.ts';
+import { readJson } from './json-document.ts';
+import { documentSql, quoteText } from './sql.ts';
 
 /** PostgreSQL's text of a constant default (`attmissingval`) as BigQuery has to be told it. */
-export function missingConstant(type: LogicalType, text: string): MissingConstant {
-  const lakeType = bigqueryTypeOf(type);
+export function missingConstant(
+  type: LogicalType,
+  text: string,
+  lakeType: string,
+): MissingConstant {
+  if (isDocument(type.kind) && lakeType === 'JSON') return missingDocument(text);
   const sql = constantSql(type, text);
   if (sql !== null) return { sql: `cast(${sql} as ${lakeType})`, exact: null };
   const cell = lakeType === 'STRING' ? quoteText(text) : 'null';
   const exact = exactTextOf(type, new ExactText(text));
   return { sql: `cast(${cell} as ${lakeType})`, exact };
+}
+
+/** What a document comes to in a JSON column. There is no record that could be a dead letter instead. */
+function missingDocument(text: string): MissingConstant {
+  const { canonical, problem } = readJson(text);
+  return {
+    sql: problem === null ? documentSql(quoteText(text)) : 'cast(null as JSON)',
+    exact: problem === null && canonical === text ? null : text,
+  };
 }
 
 const number = /^-?\d+(\.\d+)?$/;

@@ -1,7 +1,7 @@
 import { PipelineError } from '../../runtime/errors.ts';
 import type { RowImage } from '../../schemas/change.ts';
 import { type ColumnSchema, tableName, type TableSchema } from '../../schemas/table-schema.ts';
-import { type LiveColumn, tableKey, type TableLayout } from '../lake/layout.ts';
+import { tableKey, type TableLayout } from '../lake/layout.ts';
 import type { Checkpoint } from '../sink.ts';
 import { LakeConnection, type LakeOptions, type TextRow } from './client.ts';
 import { datasetNames } from './layout.ts';
@@ -14,7 +14,7 @@ import {
 } from './shared-tables.ts';
 import { changesOf, quoteName, stateOf } from './sql.ts';
 import { placedNames } from './state-place.ts';
-import { imageList, readImage } from './stored-image.ts';
+import { imageList, readImage, type StoredColumn } from './stored-image.ts';
 
 type ReadRow = readonly [own: TextRow, image: RowImage];
 type Table = Pick<TableSchema, 'schema' | 'name'>;
@@ -80,10 +80,7 @@ async function* readImages(
   const layout = layouts.findLast((one) => tableKey(one) === tableKey(target.table));
   if (layout === undefined) return;
   const { columns, own } = target;
-  const stored = columns.map((column) => ({
-    physical: placeOf(layout, column).physical,
-    type: column.type,
-  }));
+  const stored = columns.map((column) => storedColumn(layout, column));
   const list = [...own.map(ownSql), ...imageList(stored)].join(', ');
   const sql = `select ${list} from ${target.from(layout)} where ${target.where}`;
   for await (const page of lake.pages(sql)) {
@@ -98,12 +95,13 @@ function ownSql(name: string): string {
   return name === '_cdc_unchanged' ? `to_json_string(${quoteName(name)})` : quoteName(name);
 }
 
-function placeOf(layout: TableLayout, column: ColumnSchema): LiveColumn {
-  const live = layout.live.find(({ name }) => name === column.name);
-  if (live !== undefined) return live;
+function storedColumn(layout: TableLayout, { name, type }: ColumnSchema): StoredColumn {
+  const live = layout.live.find((one) => one.name === name);
+  const column = layout.columns.find(({ physical }) => physical === live?.physical);
+  if (column !== undefined) return { physical: column.physical, type, lakeType: column.type };
   throw new PipelineError(
     'sink-failed',
-    `the lake's ${tableName(layout)} has no column "${column.name}" yet`,
+    `the lake's ${tableName(layout)} has no column "${name}" yet`,
     { hint: 'let the sink catch up, then try again' },
   );
 }

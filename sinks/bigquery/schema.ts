@@ -1,16 +1,19 @@
 import { PipelineError } from '../../runtime/errors.ts';
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
-import { bigqueryTypeOf } from '../../schemas/type-mapping.ts';
 import type { LakeEngine } from '../lake/plan-evolution.ts';
+import { defaultPolicy, policedType, type PolicyOf } from './column-policy.ts';
 import { datasetNames, widenedType } from './layout.ts';
 import { missingConstant } from './missing-value.ts';
 
 /** How BigQuery keeps tables, all in one dataset. */
-export function bigqueryEngine(dataset: string): LakeEngine {
+export function bigqueryEngine(
+  dataset: string,
+  policyOf: PolicyOf = () => defaultPolicy,
+): LakeEngine {
   return {
     name: 'BigQuery',
     namesOf: (table) => datasetNames(dataset, table),
-    typeOf: bigqueryTypeOf,
+    typeOf: (type, place) => policedType(type, place, policyOf),
     widenedType,
     missingConstant,
     refuseNames,

@@ -5,8 +5,8 @@ export const scriptBytesMax = 1_000_000;
 
 /** Tables that one transaction may change. https://cloud.google.com/bigquery/docs/transactions#limitations */
 const mutatedTablesMax = 100;
-/** Checkpoint, commits, watermarks, dead letters and schema history. */
-const sharedTables = 5;
+/** Checkpoint, commits, watermarks, dead letters, settled rows and schema history. */
+const sharedTables = 6;
 const tablesPerSource = 2;
 /** Source tables of one share that may have changes in one transaction. */
 export const sourceTablesMax = Math.floor((mutatedTablesMax - sharedTables) / tablesPerSource);

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { PipelineError } from '../../runtime/errors.ts';
-import type { DeadLetter } from '../../schemas/change.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import { tableName, type TableSchema } from '../../schemas/table-schema.ts';
 import type { TableLayout } from '../lake/layout.ts';
@@ -10,7 +9,7 @@ import type { Checkpoint, SinkBatch } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
 import { reasonOf } from './errors.ts';
 import type { PaceReport } from './load-pace.ts';
-import { quoteText, relation, type TableField } from './sql.ts';
+import { quoteText, relation } from './sql.ts';
 import type { StatePlaces } from './state-place.ts';
 
 /** One for each table that others make at the same time, and one more. */
@@ -32,7 +31,8 @@ export const streamsOf = (tables: ShareTables) => named(tables, '_tributary_stre
 export const commitsOf = ({ dataset }: Pick<ShareTables, 'dataset'>) =>
   relation(dataset, '_tributary_commits');
 const watermarksOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_watermarks');
-const lettersOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_dead_letters');
+export const lettersOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_dead_letters');
+export const settledOf = ({ dataset }: ShareTables) => relation(dataset, '_tributary_settled_rows');
 const sharesOf = ({ dataset }: Pick<ShareTables, 'dataset'>) =>
   relation(dataset, '_tributary_shares');
 const historyOf = ({ dataset }: Pick<ShareTables, 'dataset'>) =>
@@ -70,6 +70,8 @@ function createSql(tables: ShareTables): string {
     create table if not exists ${lettersOf(tables)} (
       topic string, \`partition\` int64, \`offset\` int64, seq string, reason string, key bytes,
       value bytes, batch_id string, recorded_at timestamp);
+    create table if not exists ${settledOf(tables)} (
+      topic string, key string, seq string, batch_id string, recorded_at timestamp);
     create table if not exists ${historyOf(tables)} (
       topic string, schema_name string, table_name string, oid int64, value_schema_id int64,
       from_seq string, notes array<string>, layout string, recorded_at timestamp)`;
@@ -292,36 +294,6 @@ export function guardedScript(
       ${statements.map((statement) => `${statement};`).join('\n')}
     end if;
     commit transaction;`;
-}
-
-/** Columns of the staging table of dead letters: as literals they could fill a script. */
-export const deadLetterFields: readonly TableField[] = [
-  { name: 'topic', type: 'STRING' },
-  { name: 'place', type: 'INT64' },
-  { name: 'position', type: 'INT64' },
-  { name: 'seq', type: 'STRING' },
-  { name: 'reason', type: 'STRING' },
-  { name: 'key', type: 'BYTES' },
-  { name: 'value', type: 'BYTES' },
-];
-
-const base64 = (bytes: Uint8Array | null): string | null =>
-  bytes === null ? null : Buffer.from(bytes).toString('base64');
-
-export function stagedLetters(letters: readonly DeadLetter[]): readonly object[] {
-  return letters.map(({ topic, partition, offset, seq, reason, key, value }) => {
-    const bytes = { key: base64(key), value: base64(value) };
-    return { topic, place: partition, position: offset, seq, reason, ...bytes };
-  });
-}
-
-export function deadLettersSql(tables: ShareTables, stage: string, batchId: string): string {
-  return /* sql */ `
-    insert into ${lettersOf(tables)} (topic, \`partition\`, \`offset\`, seq, reason, key, value,
-      batch_id, recorded_at)
-    select s.topic, s.place, s.position, s.seq, s.reason, s.key, s.value, ${quoteText(batchId)},
-      current_timestamp()
-    from ${relation(tables.dataset, stage)} as s`;
 }
 
 export function recordLayoutSql(

@@ -1,6 +1,7 @@
 import type { LakeEngine } from '../lake/plan-evolution.ts';
 import { ChangeAppender } from './change-stream.ts';
 import type { LakeConnection, LakeOptions } from './client.ts';
+import type { PolicyOf } from './column-policy.ts';
 import { KeyedState } from './keyed-state.ts';
 import type { BigQueryMode } from './permissions.ts';
 import type { ShareTables, TakenCheckpoint } from './shared-tables.ts';
@@ -9,6 +10,8 @@ import { openWriteStreams, type WriteStreams } from './write-streams.ts';
 
 /** How changes and rows are written. */
 export interface WriteOptions extends LakeOptions {
+  /** How columns are kept; documents as STRING and unfit values as exact text when left out. */
+  readonly policyOf?: PolicyOf;
   /** `batch` when left out. */
   readonly mode?: BigQueryMode;
   /** Host and port of the Storage Write interface; the service's own when left out. */

@@ -1,5 +1,6 @@
 import type { LakeColumn, TableLayout, VersionColumn, VersionLayout } from '../lake/layout.ts';
 import type { LakeNames } from '../sink.ts';
+import { isDocument } from './column-policy.ts';
 import { stagedType } from './encode.ts';
 
 /** No name that reaches it has a backtick: `schema.ts` refuses those. */
@@ -131,15 +132,15 @@ export interface FilledColumn {
   readonly exact: string | null;
 }
 
-/** `_cdc_exact` with the exact texts of these columns beside those that are there. */
-function filledExactSql(fills: readonly FilledColumn[]): string {
+/** The exact texts of a row with those of these columns beside them. */
+function filledExactSql(exacts: string, fills: readonly FilledColumn[]): string {
   const members = fills.flatMap(({ column, exact }) =>
     exact === null ? [] : [JSON.stringify({ [column.physical]: exact }).slice(1, -1)],
   );
-  if (members.length === 0) return '_cdc_exact';
+  if (members.length === 0) return exacts;
   const added = members.join(',');
-  return /* sql */ `if(_cdc_exact is null, ${quoteText(`{${added}}`)},
-      concat(substr(_cdc_exact, 1, length(_cdc_exact) - 1), ${quoteText(`,${added}}`)}))`;
+  return /* sql */ `coalesce(concat(substr(${exacts}, 1, length(${exacts}) - 1), ${quoteText(`,${added}}`)}),
+      ${quoteText(`{${added}}`)})`;
 }
 
 /** Rows that exist read the constants of columns that came later, with their exact texts beside them. */
@@ -147,7 +148,8 @@ export function fillMissingSql(names: LakeNames, fills: readonly FilledColumn[])
   const sets = fills.map(
     ({ column }) => `${quoteName(column.physical)} = ${column.missing ?? 'null'}`,
   );
-  if (fills.some(({ exact }) => exact !== null)) sets.push(`_cdc_exact = ${filledExactSql(fills)}`);
+  if (fills.some(({ exact }) => exact !== null))
+    sets.push(`_cdc_exact = ${filledExactSql('_cdc_exact', fills)}`);
   return `update ${stateOf(names)} set ${sets.join(', ')} where true`;
 }
 
@@ -168,20 +170,29 @@ export function copyStateSql({ from, to, layout, fills }: StateCopy): string {
     fills.map(({ column }) => [quoteName(column.physical), column.missing ?? 'null']),
   );
   const values = targets.map((name) =>
-    name === '_cdc_exact' ? filledExactSql(fills) : (constants.get(name) ?? name),
+    name === '_cdc_exact' ? filledExactSql('_cdc_exact', fills) : (constants.get(name) ?? name),
   );
   return /* sql */ `insert into ${stateOf(to)} (${targets.join(', ')})
     select ${values.join(', ')} from ${stateOf(from)} where not _cdc_deleted`;
 }
 
+/** Only documents whose numbers a FLOAT64 holds get here: none is rounded, and none refused for its spelling. */
+export const documentSql = (text: string): string =>
+  `parse_json(${text}, wide_number_mode => 'round')`;
+
 /** A staged cell as its column takes it. */
-function parsed(lakeType: string, cell: string): string {
+function parsed({ type, lakeType }: Pick<VersionColumn, 'type' | 'lakeType'>, cell: string) {
   if (lakeType === 'BYTES') return `from_base64(${cell})`;
-  return lakeType === 'JSON' ? `parse_json(${cell})` : cell;
+  if (lakeType !== 'JSON') return cell;
+  return isDocument(type.kind) ? documentSql(cell) : `parse_json(${cell})`;
 }
 
+/** A value as it can be compared, which JSON cannot be. */
+const comparable = (lakeType: string, value: string): string =>
+  lakeType === 'JSON' ? `to_json_string(${value})` : value;
+
 const stagedValues = (columns: readonly VersionColumn[]): string =>
-  columns.map(({ lakeType }, index) => `${parsed(lakeType, `s.${stagedName(index)}`)}, `).join('');
+  columns.map((column, index) => `${parsed(column, `s.${stagedName(index)}`)}, `).join('');
 
 export interface AppendOptions {
   readonly stage: string;
@@ -209,15 +220,18 @@ const memberOf = (json: string, name: string): string => `json_value(${json}, ${
 interface Sides {
   readonly left: string;
   /** The key's value on the right, as the lake's column takes it. */
-  readonly right: (index: number) => string;
+  readonly right: (index: number, column: VersionColumn) => string;
   readonly rightExact: string;
 }
 
 /** Rows of one key. Keys that no column holds (numeric NaN) are compared by their exact text as well. */
 function keyMatchSql(layout: VersionLayout, hasExactKeys: boolean, sides: Sides): string {
   const { left, right, rightExact } = sides;
-  const parts = keysOf(layout).flatMap(({ index, column: { physical, lakeType } }) => {
-    const pair = [`${left}.${quoteName(physical)}`, right(index)];
+  const parts = keysOf(layout).flatMap(({ index, column }) => {
+    const { physical, lakeType } = column;
+    const pair = [`${left}.${quoteName(physical)}`, right(index, column)].map((side) =>
+      comparable(lakeType, side),
+    );
     // NaN equals itself only there.
     const isNullSafe = hasExactKeys || lakeType === 'FLOAT64';
     const same = pair.join(isNullSafe ? ' is not distinct from ' : ' = ');
@@ -251,8 +265,9 @@ function rowsForState({ floor }: StateMerge): string {
 /** The staged rows for the state as its columns take them, physical names given. */
 function stateRowsSql(layout: VersionLayout, merge: StateMerge): string {
   const { columns, later, version } = layout;
-  const cells = columns.map(({ physical, lakeType }, index) => {
-    const cell = parsed(lakeType, `s.${stagedName(index)}`);
+  const cells = columns.map((column, index) => {
+    const { physical } = column;
+    const cell = parsed(column, `s.${stagedName(index)}`);
     const stored = `b.${quoteName(physical)}`;
     const isFilled = merge.filled.includes(index);
     const taken = isFilled
@@ -263,16 +278,18 @@ function stateRowsSql(layout: VersionLayout, merge: StateMerge): string {
   const constants = later.map(
     ({ physical, missing }) => `${missing ?? 'null'} as ${quoteName(physical)}`,
   );
+  const exacts = merge.filled.length === 0 ? 's._exact' : mergedExactSql(layout, merge.filled);
+  const constantExacts = later.map((column) => ({ column, exact: column.missingExact ?? null }));
   const own = [
     's._seq as _cdc_seq',
     `s._to & ${toDeleted} = ${toDeleted} as _cdc_deleted`,
     's._committed as _cdc_committed_at',
     `${version.valueSchemaId} as _cdc_schema_id`,
-    `${merge.filled.length === 0 ? 's._exact' : mergedExactSql(layout, merge.filled)} as _cdc_exact`,
+    `${filledExactSql(exacts, constantExacts)} as _cdc_exact`,
   ];
   const base: Sides = {
     left: 'b',
-    right: (index) => parsed(layout.columns[index]?.lakeType ?? '', `s.${baseName(index)}`),
+    right: (index, column) => parsed(column, `s.${baseName(index)}`),
     rightExact: 's._base_exact',
   };
   const join =
@@ -313,7 +330,7 @@ export function mergeStateSql(layout: VersionLayout, merge: StateMerge): string 
   const targets = stateTargets(layout);
   const match = keyMatchSql(layout, merge.hasExactKeys, {
     left: 't',
-    right: (index) => `s.${quoteName(layout.columns[index]?.physical ?? '')}`,
+    right: (_index, { physical }) => `s.${quoteName(physical)}`,
     rightExact: 's._cdc_exact',
   });
   return /* sql */ `
@@ -336,11 +353,12 @@ export function insertStateSql(layout: VersionLayout, merge: StateMerge): string
  * row of a table without a key has a position of its own, which names it.
  */
 export function removeKeylessSql(layout: VersionLayout, stage: string): string {
-  const equal = layout.columns.map(({ physical, lakeType }, index) => {
+  const equal = layout.columns.map((column, index) => {
+    const { physical, lakeType } = column;
     const [left, right] = [
       `t.${quoteName(physical)}`,
-      parsed(lakeType, `r.${stagedName(index)}`),
-    ].map((side) => (lakeType === 'JSON' ? `to_json_string(${side})` : side));
+      parsed(column, `r.${stagedName(index)}`),
+    ].map((side) => comparable(lakeType, side));
     return `${left} is not distinct from ${right}`;
   });
   return /* sql */ `

@@ -131,11 +131,11 @@ class Staging {
   /** Writes an image's cells; gives the text of what they cannot hold. */
   #write(row: Cells, image: RowImage, nameOf: (index: number) => string | null): string | null {
     const exacts: Record<string, string> = {};
-    for (const [index, { type, physical, isKey }] of this.#layout.columns.entries()) {
+    for (const [index, { type, physical, isKey, lakeType }] of this.#layout.columns.entries()) {
       const value: Value = image[index] ?? null;
       const name = nameOf(index);
       if (value === null || name === null) continue;
-      const { cell, exact } = encodeValue(type, value);
+      const { cell, exact } = encodeValue(type, value, lakeType);
       row[name] = cell;
       if (exact === null) continue;
       exacts[physical] = exact;

@@ -11,12 +11,16 @@ export interface LakeColumn {
   readonly type: string;
   /** SQL of the constant that rows older than the column read; null when they read NULL. */
   readonly missing: string | null;
+  /** What `_cdc_exact` says of that constant; left out when the column holds all of it. */
+  readonly missingExact?: string;
 }
 
 /** One column of a table version and where the lake keeps it. */
 export interface LiveColumn {
   readonly name: string;
   readonly physical: string;
+  /** What the source's values are; layouts of older lakes lack it. */
+  readonly kind?: LogicalType['kind'];
 }
 
 /** How the lake keeps one version of a table. Stored in `_tributary_schema_history`, newest last. */

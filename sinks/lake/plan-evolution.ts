@@ -19,15 +19,27 @@ export interface MissingConstant {
   readonly exact: string | null;
 }
 
+/** A column as its table has it. */
+export interface ColumnPlace {
+  /** "schema.table.column". */
+  readonly name: string;
+  readonly isKey: boolean;
+}
+
+/** Where a table version has the column. */
+export function columnPlace({ table }: TableVersion, column: string): ColumnPlace {
+  return { name: `${tableName(table)}.${column}`, isKey: table.key.includes(column) };
+}
+
 /** What engines differ in when a table's shape changes. */
 export interface LakeEngine {
   /** "DuckDB": for messages. */
   readonly name: string;
   readonly namesOf: NamesOf;
-  readonly typeOf: (type: LogicalType) => string;
+  readonly typeOf: (type: LogicalType, place: ColumnPlace) => string;
   /** The narrowest type for the values of both; null when that would change how values read. */
   readonly widenedType: (lake: string, wanted: string) => string | null;
-  readonly missingConstant: (type: LogicalType, text: string) => MissingConstant;
+  readonly missingConstant: (type: LogicalType, text: string, lakeType: string) => MissingConstant;
   /** Throws `schema-rejected` for names that the engine has no place for. */
   readonly refuseNames: (version: TableVersion) => void;
 }
@@ -89,9 +101,9 @@ export function planEvolution(
       engine,
       before,
       isRecreated,
-      key: table.key,
+      place: columnPlace(version, column.name),
     });
-    return { name: column.name, physical };
+    return { name: column.name, physical, kind: column.type.kind };
   });
   noteDropped(plan, before, version);
   if (isRecreated) plan.notes.push('table dropped and created again: its earlier rows are gone');
@@ -123,12 +135,12 @@ interface Before {
   readonly engine: LakeEngine;
   readonly before: TableLayout | undefined;
   readonly isRecreated: boolean;
-  readonly key: readonly string[];
+  readonly place: ColumnPlace;
 }
 
 /** Finds or makes the column's place; gives its physical name. */
 function placeColumn(plan: Plan, column: ColumnSchema, given: Before): string {
-  const wanted = given.engine.typeOf(column.type);
+  const wanted = given.engine.typeOf(column.type, given.place);
   const physical = given.before?.live.find(({ name }) => name === column.name)?.physical;
   const at = plan.columns.findIndex((one) => one.physical === physical);
   const known = plan.columns[at];
@@ -136,7 +148,7 @@ function placeColumn(plan: Plan, column: ColumnSchema, given: Before): string {
   const type = given.engine.widenedType(known.type, wanted);
   if (type === null) {
     plan.notes.push(`column ${column.name} retyped from ${known.type} to ${wanted}`);
-    if (given.key.includes(column.name)) plan.rekeyed = true;
+    if (given.place.isKey) plan.rekeyed = true;
     return addColumn(plan, column, given);
   }
   if (type !== known.type) {
@@ -155,14 +167,16 @@ function addColumn(plan: Plan, source: ColumnSchema, given: Before): string {
     physical = `${source.name}__v${number}`;
   }
   const { type, missingValue } = source;
+  const lakeType = given.engine.typeOf(type, given.place);
   const constant =
     missingValue === undefined || given.isRecreated
       ? null
-      : given.engine.missingConstant(type, missingValue);
-  const missing = constant?.sql ?? null;
-  const column: LakeColumn = { physical, type: given.engine.typeOf(type), missing };
+      : given.engine.missingConstant(type, missingValue, lakeType);
+  const { sql: missing = null, exact = null } = constant ?? {};
+  const missingExact = exact === null ? {} : { missingExact: exact };
+  const column: LakeColumn = { physical, type: lakeType, missing, ...missingExact };
   plan.columns.push(column);
-  plan.steps.push({ kind: 'add', column, exact: constant?.exact ?? null });
+  plan.steps.push({ kind: 'add', column, exact });
   plan.notes.push(
     `column ${source.name} added${physical === source.name ? '' : ` as ${physical}`}`,
   );

@@ -14,3 +14,15 @@ runSinkSuite({
   create: () => fakeBigqueryHarness(fake, () => inline),
   runs: 4,
 });
+
+const documents = { policyOf: () => ({ json: 'json', unfit: 'exact_text' }) as const };
+runSinkSuite({
+  name: 'bigquery, documents as JSON',
+  create: () => fakeBigqueryHarness(fake, () => documents),
+  runs: 4,
+});
+runSinkSuite({
+  name: 'bigquery, small batches with documents as JSON',
+  create: () => fakeBigqueryHarness(fake, () => ({ ...inline, ...documents })),
+  runs: 2,
+});

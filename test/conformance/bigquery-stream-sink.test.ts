@@ -11,3 +11,10 @@ runSinkSuite({
   create: () => fakeBigqueryHarness(fake, () => ({ mode: 'stream' })),
   runs: 6,
 });
+
+const documents = { policyOf: () => ({ json: 'json', unfit: 'exact_text' }) as const };
+runSinkSuite({
+  name: 'bigquery stream, documents as JSON',
+  create: () => fakeBigqueryHarness(fake, () => ({ mode: 'stream', ...documents })),
+  runs: 3,
+});

@@ -74,11 +74,21 @@ const cases: readonly (readonly [LogicalType, string, readonly Value[]])[] = [
     'timestamp with time zone',
     [0n, 1_700_000_000_123_456n, yearOneUs, year9999Us, postgresMinUs, exact('-infinity')],
   ],
-  [{ kind: 'json' }, 'json', ['{"a" : 1,  "a":2}', 'null', '"text"', '[1.0, 1e400]']],
+  [
+    { kind: 'json' },
+    'json',
+    ['{"a" : 1,  "a":2}', 'null', '"text"', '[1.0, 1e400]', '{"b":1,"a":[]}', '"\\ud800"'],
+  ],
   [
     { kind: 'jsonb' },
     'jsonb',
-    ['{"a": 1.00, "ü": [null, true]}', 'null', '12345678901234567890.5'],
+    [
+      '{"a": 1.00, "ü": [null, true]}',
+      'null',
+      '12345678901234567890.5',
+      '{"a": -1.5, "bb": [18446744073709551615, 18446744073709551616]}',
+      '{"b": {"c": "\\"\\n"}, "aa": {}}',
+    ],
   ],
   [{ kind: 'bytea' }, 'bytea', [new Uint8Array(), new Uint8Array([0, 1, 127, 128, 255])]],
   [{ kind: 'enum', labels: ['sad', 'ok'] }, 'mood', ['sad', 'ok', 'added later']],

@@ -1,4 +1,5 @@
 import { DuckDBInstance } from '@duckdb/node-api';
+import { encodeValue } from '../../sinks/bigquery/encode.ts';
 import { type BigQueryServer, loadRows, runQuery } from '../support/local-bigquery/rest.ts';
 
 /** Enough rows for a test's tables, small enough for one request. */
@@ -12,6 +13,8 @@ interface Column {
 export interface Target {
   readonly server: BigQueryServer;
   readonly dataset: string;
+  /** Documents are JSON, as a sink of `columns: { json: json }` keeps them; STRING when left out. */
+  readonly hasJson?: boolean;
 }
 
 /**
@@ -32,6 +35,7 @@ export async function copyLake(file: string, target: Target): Promise<void> {
     for (const [key, own] of tables) {
       const [schema, table] = JSON.parse(key) as [string, string];
       const typed = own.map(([, , name, type]) => ({ name: String(name), type: String(type) }));
+      const documents = typed.filter((column) => target.hasJson === true && isDocument(column));
       const list = typed.map((column) => `${valueSql(column)} as "${column.name}"`).join(', ');
       const rows = await read(/* sql */ `
         select to_json(r)::varchar from (select ${list} from "${schema}"."${table}") as r`);
@@ -39,8 +43,8 @@ export async function copyLake(file: string, target: Target): Promise<void> {
       const name = isDefault ? table : `${schema}__${table}`;
       await fill(
         target,
-        { name, columns: typed },
-        rows.map(([row]) => String(row)),
+        { name, columns: typed, documents },
+        rows.map(([row]) => withDocuments(JSON.parse(String(row)) as CopiedRow, documents)),
       );
     }
   } finally {
@@ -52,26 +56,46 @@ export async function copyLake(file: string, target: Target): Promise<void> {
 interface Table {
   readonly name: string;
   readonly columns: readonly Column[];
+  readonly documents: readonly Column[];
+}
+
+type CopiedRow = Readonly<Record<string, unknown>>;
+
+const isDocument = ({ name, type }: Column) => type === 'JSON' && !name.startsWith('_cdc_');
+
+/** As the sink writes documents: in their column as far as they fit, with their text beside them where it is needed. */
+function withDocuments(row: CopiedRow, documents: readonly Column[]): CopiedRow {
+  const copied: Record<string, unknown> = { ...row };
+  const { _cdc_exact: stored } = row;
+  const exacts = (typeof stored === 'string' ? JSON.parse(stored) : {}) as Record<string, string>;
+  for (const { name } of documents) {
+    if (typeof row[name] !== 'string') continue;
+    const { cell, exact } = encodeValue({ kind: 'jsonb' }, row[name], 'JSON');
+    copied[name] = cell;
+    if (exact !== null) exacts[name] = exact;
+  }
+  if (Object.keys(exacts).length > 0) copied['_cdc_exact'] = JSON.stringify(exacts);
+  return copied;
 }
 
 /**
  * JSON and bytes go in as text and are read from it there: the emulator loads no array with a null in it,
  * and base64 as it stands.
  */
-async function fill(target: Target, table: Table, rows: readonly string[]): Promise<void> {
+async function fill(target: Target, table: Table, rows: readonly CopiedRow[]): Promise<void> {
   const { server, dataset } = target;
-  const { name, columns } = table;
-  await createTable(target, table, bigqueryType);
+  const { name, columns, documents } = table;
+  const typeOf = (column: Column) => (documents.includes(column) ? 'json' : bigqueryType(column));
+  await createTable(target, table, typeOf);
   const loaded = `${name}__loaded`;
-  const loadedType = (column: Column) => bigqueryType(column).replace(/^(json|bytes)$/, 'string');
+  const loadedType = (column: Column) => typeOf(column).replace(/^(json|bytes)$/, 'string');
   await createTable(target, { name: loaded, columns }, loadedType);
   for (let at = 0; at < rows.length; at += rowsPerLoad) {
-    const part = rows.slice(at, at + rowsPerLoad).map((row) => JSON.parse(row) as object);
-    await loadRows(server, { dataset, name: loaded }, part);
+    await loadRows(server, { dataset, name: loaded }, rows.slice(at, at + rowsPerLoad));
   }
   const list = columns.map((column) => {
     const quoted = `\`${column.name}\``;
-    const type = bigqueryType(column);
+    const type = typeOf(column);
     if (type === 'bytes') return `from_base64(${quoted})`;
     return type === 'json' ? `parse_json(${quoted})` : quoted;
   });
@@ -85,7 +109,7 @@ async function fill(target: Target, table: Table, rows: readonly string[]): Prom
 
 async function createTable(
   { server, dataset }: Target,
-  { name, columns }: Table,
+  { name, columns }: Pick<Table, 'name' | 'columns'>,
   typeOf: (column: Column) => string,
 ): Promise<void> {
   const list = columns.map((column) => `\`${column.name}\` ${typeOf(column)}`).join(', ');

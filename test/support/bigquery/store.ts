@@ -1,5 +1,6 @@
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { appendCells } from './duckdb-values.ts';
+import { parseJsonFunction } from './json-value.ts';
 import { ServiceError } from './service-error.ts';
 import { functionMacros } from './sql/macros.ts';
 import {
@@ -92,6 +93,8 @@ export class Store implements StreamStore, AsyncDisposable {
     const settings = { threads: '1', enable_external_access: 'false' };
     const store = new Store(await DuckDBInstance.create(':memory:', settings), now);
     const connection = await store.connect();
+    connection.registerScalarFunction(parseJsonFunction('bq_json_exact', 'exact'));
+    connection.registerScalarFunction(parseJsonFunction('bq_json_round', 'round'));
     for (const macro of functionMacros) await connection.run(macro);
     connection.closeSync();
     return store;

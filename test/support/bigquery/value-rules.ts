@@ -1,3 +1,4 @@
+import { storedJson } from './json-value.ts';
 import { ServiceError } from './service-error.ts';
 import type { Field } from './table-schema.ts';
 
@@ -34,8 +35,6 @@ const numericScale = 9;
 export const bignumericMax = 2n ** 255n - 1n;
 export const bignumericMin = -(2n ** 255n);
 export const bignumericScale = 38;
-/** Nesting of a JSON value, at most. */
-const jsonDepthMax = 500;
 
 /** A decimal text as an integer of 10^-scale, rounded half away from zero. Undefined if it is no number. */
 function scaleDecimal(text: string, scale: number): bigint | undefined {
@@ -160,17 +159,10 @@ function checkJson(field: Field, value: unknown): string {
           typeof part === 'bigint' ? rawJson(part) : part,
         );
   try {
-    JSON.parse(text);
-  } catch {
-    return invalid(field, 'Invalid JSON');
+    return storedJson(text, 'round');
+  } catch (error) {
+    return invalid(field, `Invalid JSON: ${error instanceof Error ? error.message : ''}`);
   }
-  let depth = 0;
-  for (const sign of text.replaceAll(/"(\\.|[^"\\])*"/g, '""')) {
-    if (sign === '{' || sign === '[') depth += 1;
-    else if (sign === '}' || sign === ']') depth -= 1;
-    if (depth > jsonDepthMax) return invalid(field, `JSON is nested deeper than ${jsonDepthMax}`);
-  }
-  return text;
 }
 
 function checkText(field: Field, value: unknown): string {

@@ -33,7 +33,8 @@ export const functionMacros: readonly string[] = [
     when regexp_matches(typeof(value), 'TIMESTAMP|DECIMAL|BLOB|BIGNUM|BIGINT|DOUBLE') and typeof(value) not in ('BIGINT', 'DOUBLE')
       then error('TO_JSON_STRING of this type is not supported by this stand-in')
     else to_json(value)::varchar end`,
-  `create macro parse_json(value) as value::json`,
+  `create macro parse_json(value) as bq_json_exact(value::varchar)::json`,
+  `create macro bq_parse_json_round(value) as bq_json_round(value::varchar)::json`,
   `create macro bq_sha256(value) as unhex(sha256(value))`,
   `create macro bq_md5(value) as unhex(md5(value))`,
   `create macro to_hex(value) as lower(hex(value))`,

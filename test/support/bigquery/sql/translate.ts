@@ -21,7 +21,6 @@ const literalTypes: Readonly<Record<string, string>> = {
   DATE: 'DATE',
   TIME: 'TIME',
   NUMERIC: 'DECIMAL(38,9)',
-  JSON: 'JSON',
 };
 const nowFunctions: Readonly<Record<string, string>> = {
   CURRENT_TIMESTAMP: 'now()',
@@ -115,6 +114,8 @@ class Translator {
     const next = this.#peek(1);
     if (upper === 'BIGNUMERIC' && next?.kind === 'string')
       return this.#put(`bq_bignumeric(${quoteText(next.text)})`, 2);
+    if (upper === 'JSON' && next?.kind === 'string')
+      return this.#put(`parse_json(${quoteText(next.text)})`, 2);
     if (type !== undefined && next?.kind === 'string')
       return this.#put(`CAST(${quoteText(next.text)} AS ${type})`, 2);
     if (upper in nowFunctions) return this.#put(nowFunctions[upper] ?? '');
@@ -257,6 +258,7 @@ class Translator {
       this.#out.push(nowFunctions[upper] ?? '');
       return;
     }
+    if (upper === 'PARSE_JSON') return this.#parseJson();
     if (upper !== 'GREATEST' && upper !== 'LEAST' && upper !== 'CONCAT') {
       return this.#put(functionName(upper));
     }
@@ -268,6 +270,16 @@ class Translator {
     }
     const isNull = values.map((value) => `${value} IS NULL`).join(' OR ');
     this.#out.push(`CASE WHEN ${isNull} THEN NULL ELSE ${upper}(${values.join(', ')}) END`);
+  }
+
+  #parseJson(): void {
+    const [text = [], mode = []] = splitAt(this.#bracket(1), ',');
+    const value = mode.at(-1)?.text ?? 'exact';
+    const isMode = mode.length === 0 || (mode.length === 3 && isWord(mode[0], 'WIDE_NUMBER_MODE'));
+    if (!isMode || (value !== 'exact' && value !== 'round'))
+      throw new ServiceError('invalidQuery', 'Syntax error: Unexpected argument of PARSE_JSON');
+    const name = value === 'round' ? 'bq_parse_json_round' : 'parse_json';
+    this.#out.push(`${name}(${this.#inner(text)})`);
   }
 }
 
