@@ -74,26 +74,21 @@ test('a dataset that no sink has opened has nothing, and is asked for nothing mo
 
 const endpoint = 'http://127.0.0.1:9050';
 const credentialsFile = '/run/secrets/key.json';
-const scopes = ['https://www.googleapis.com/auth/bigquery'];
-const asked = { GOOGLE_CLOUD_PROJECT: 'shop' };
-const named = { ...asked, GOOGLE_APPLICATION_CREDENTIALS: credentialsFile };
+const adc = { method: 'oauth', scopes: ['https://www.googleapis.com/auth/bigquery'] };
+const env = { GOOGLE_CLOUD_PROJECT: 'shop' };
+const named = { ...env, GOOGLE_APPLICATION_CREDENTIALS: credentialsFile };
+const nobody = { method: 'oauth-secrets', token: 'none', job_retries: 0, api_endpoint: endpoint };
 
 test.each([
-  ["the machine's own credentials", {}, { method: 'oauth', scopes }, asked],
-  ['those of a file', { credentialsFile }, { method: 'oauth', scopes }, named],
-  [
-    'an emulator, without credentials',
-    { endpoint },
-    { method: 'oauth-secrets', token: 'none', job_retries: 0, api_endpoint: endpoint },
-    asked,
-  ],
+  ["the machine's own credentials", {}, { access: adc, env }],
+  ['those of a file', { credentialsFile }, { access: adc, env: named }],
+  ['an emulator, without credentials', { endpoint }, { access: nobody, env }],
   [
     'another address with credentials',
     { endpoint, credentialsFile },
-    { method: 'oauth', scopes, api_endpoint: endpoint },
-    named,
+    { access: { ...adc, api_endpoint: endpoint }, env: named },
   ],
-])('dbt reaches it with %s', (_name, given, access, env) => {
+])('dbt reaches it with %s', (_name, given, expected) => {
   const lake = bigqueryLake({ ...place, location: 'EU', query: async () => [], ...given });
   expect(lake.profile('analytics')).toEqual({
     type: 'bigquery',
@@ -103,9 +98,9 @@ test.each([
     priority: 'interactive',
     job_execution_timeout_seconds: 1800,
     location: 'EU',
-    ...access,
+    ...expected.access,
   });
-  expect(lake.env).toEqual(env);
+  expect(lake.env).toEqual(expected.env);
 });
 
 test.each([
