@@ -72,25 +72,50 @@ test('a dataset that no sink has opened has nothing, and is asked for nothing mo
   expect(asked).toHaveLength(1);
 });
 
+const endpoint = 'http://127.0.0.1:9050';
+const credentialsFile = '/run/secrets/key.json';
+const adc = { method: 'oauth', scopes: ['https://www.googleapis.com/auth/bigquery'] };
+const env = { GOOGLE_CLOUD_PROJECT: 'shop' };
+const named = { ...env, GOOGLE_APPLICATION_CREDENTIALS: credentialsFile };
+const nobody = { method: 'oauth-secrets', token: 'none', job_retries: 0, api_endpoint: endpoint };
+
 test.each([
-  ["the machine's own credentials", {}, { method: 'oauth' }],
+  ["the machine's own credentials", {}, { access: adc, env }],
+  ['those of a file', { credentialsFile }, { access: adc, env: named }],
+  ['an emulator, without credentials', { endpoint }, { access: nobody, env }],
   [
-    "a service account's key",
-    { credentialsFile: '/run/secrets/key.json' },
-    { method: 'service-account', keyfile: '/run/secrets/key.json' },
-  ],
-  [
-    'an emulator, without credentials',
-    { endpoint: 'http://127.0.0.1:9050' },
-    { method: 'oauth-secrets', token: 'none', api_endpoint: 'http://127.0.0.1:9050' },
+    'another address with credentials',
+    { endpoint, credentialsFile },
+    { access: { ...adc, api_endpoint: endpoint }, env: named },
   ],
 ])('dbt reaches it with %s', (_name, given, expected) => {
   const lake = bigqueryLake({ ...place, location: 'EU', query: async () => [], ...given });
-  expect(lake.profile('analytics')).toMatchObject({
+  expect(lake.profile('analytics')).toEqual({
     type: 'bigquery',
     project: 'shop',
     dataset: 'analytics',
+    threads: 8,
+    priority: 'interactive',
+    job_execution_timeout_seconds: 1800,
     location: 'EU',
-    ...expected,
+    ...expected.access,
   });
+  expect(lake.env).toEqual(expected.env);
+});
+
+test.each([
+  ['no key and no labels', {}, { job_labels: { 'made-by': 'tributary' } }],
+  [
+    'both, of which ours is not to be taken away',
+    {
+      kmsKey: 'projects/p/locations/eu/keyRings/r/cryptoKeys/k',
+      labels: { team: 'data', 'made-by': 'x' },
+    },
+    {
+      kms_key: 'projects/p/locations/eu/keyRings/r/cryptoKeys/k',
+      job_labels: { team: 'data', 'made-by': 'tributary' },
+    },
+  ],
+])('jobs and tables of the models are told %s', (_name, given, vars) => {
+  expect(bigqueryLake({ ...place, query: async () => [], ...given }).vars).toEqual(vars);
 });

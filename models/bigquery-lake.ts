@@ -16,6 +16,8 @@ import {
 const threads = 8;
 /** Of one query; BigQuery's own limit is six hours, in which a model that went wrong costs a lot. */
 const queryTimeoutSeconds = 1800;
+/** As the sink's; dbt would ask for Drive and the whole cloud as well. */
+const scopes = ['https://www.googleapis.com/auth/bigquery'];
 
 export interface BigQueryLakeOptions {
   readonly project: string;
@@ -25,15 +27,19 @@ export interface BigQueryLakeOptions {
   readonly location?: string | undefined;
   /** Another address than the service's own: an emulator, which asks for no credentials. */
   readonly endpoint?: string | undefined;
-  /** A service account's key; the machine's own credentials when left out. */
+  /** Of any kind that the sink takes; the machine's own credentials when left out. */
   readonly credentialsFile?: string | undefined;
+  /** Of the key that tables of models are encrypted with. */
+  readonly kmsKey?: string | undefined;
+  /** On every job, beside our own. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Runs SQL in the project. */
   readonly query: Query;
 }
 
 /** A BigQuery lake: all tables in one dataset, those of schema `public` as `T`, others as `schema__T`. */
 export function bigqueryLake(options: BigQueryLakeOptions): ModelsLake {
-  const { project, location } = options;
+  const { project, location, kmsKey } = options;
   return {
     engine: 'bigquery',
     read: (sources) => readLake(options, sources),
@@ -51,17 +57,36 @@ export function bigqueryLake(options: BigQueryLakeOptions): ModelsLake {
       ...(location === undefined ? {} : { location }),
       ...credentials(options),
     }),
+    env: environment(options),
+    vars: {
+      job_labels: { ...options.labels, 'made-by': 'tributary' },
+      ...(kmsKey === undefined ? {} : { kms_key: kmsKey }),
+    },
   };
 }
 
+/**
+ * Nothing of a file is in the profile. `oauth` means Application Default Credentials, which read every kind of
+ * file as itself; `service-account` reads keys only, and `external-oauth-wif` one provider's tokens only, for
+ * which it wants a secret in the profile. https://docs.getdbt.com/docs/local/connect-data-platform/bigquery-setup
+ */
 function credentials({ endpoint, credentialsFile }: BigQueryLakeOptions) {
   const at = endpoint === undefined ? {} : { api_endpoint: endpoint };
-  if (credentialsFile !== undefined) {
-    return { method: 'service-account', keyfile: credentialsFile, ...at };
-  }
-  return endpoint === undefined
-    ? { method: 'oauth' }
+  return endpoint === undefined || credentialsFile !== undefined
+    ? { method: 'oauth', scopes, ...at }
     : { method: 'oauth-secrets', token: 'none', job_retries: 0, ...at };
+}
+
+/**
+ * The file reaches dbt by its name. With the project told, a federation is not asked for it at Resource Manager:
+ * that takes a permission, and a network, that loading does without.
+ * https://cloud.google.com/docs/authentication/application-default-credentials#GAC
+ */
+function environment({ project, credentialsFile }: BigQueryLakeOptions): Record<string, string> {
+  return {
+    GOOGLE_CLOUD_PROJECT: project,
+    ...(credentialsFile === undefined ? {} : { GOOGLE_APPLICATION_CREDENTIALS: credentialsFile }),
+  };
 }
 
 /** Counting whole tables reads no bytes. */

@@ -155,7 +155,7 @@ async function runDbt(
     '--partial-parse',
     '--no-version-check',
   );
-  args.push('--vars', JSON.stringify(options.vars ?? {}));
+  args.push('--vars', JSON.stringify({ ...options.lake.vars, ...options.vars }));
   if (options.fullRefresh === true) args.push('--full-refresh');
   if (options.skipTests === true) args.push('--exclude-resource-type', 'test');
   if (options.select !== undefined) args.push('--select', options.select);
@@ -167,7 +167,8 @@ async function runDbt(
     if (event !== null && event.done > 0) options.onProgress?.(event);
   };
   const signal = options.signal === undefined ? {} : { signal: options.signal };
-  await runProcess(python, args, { cwd: folder, env: dbtEnvironment(), onLine, ...signal }).catch(
+  const env = { ...dbtEnvironment(), ...options.lake.env };
+  await runProcess(python, args, { cwd: folder, env, onLine, ...signal }).catch(
     (cause: unknown) => {
       options.signal?.throwIfAborted();
       throw new PipelineError('models-failed', 'dbt could not be started', { cause });

@@ -38,6 +38,8 @@ export function duckdbLake(file: string): ModelsLake {
       return new Map(rows.map(([schema, table, count]) => [`${schema}.${table}`, Number(count)]));
     },
     profile: (schema) => ({ type: 'duckdb', path: path.resolve(file), schema, threads }),
+    env: {},
+    vars: {},
   };
 }
 

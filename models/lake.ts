@@ -12,6 +12,10 @@ export interface ModelsLake {
   readRowCounts(schemas: readonly string[]): Promise<RowCounts>;
   /** How dbt reaches it: the output of a profile whose models go to `schema`. */
   profile(schema: string): Readonly<Record<string, TemplateValue>>;
+  /** What dbt's environment has beside ours, so that it reaches it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** What is configured for all jobs and tables, as variables of the project. */
+  readonly vars: Readonly<Record<string, TemplateValue>>;
 }
 
 export interface Lake {

@@ -18,7 +18,7 @@ export interface LakeOptions {
   readonly location?: string | undefined;
   /** Another address than the service's own: an emulator, which asks for no credentials. */
   readonly endpoint?: string | undefined;
-  /** A service account's key; the machine's own credentials when left out. */
+  /** Of any kind that `authClientOf` takes; the machine's own credentials when left out. */
   readonly credentialsFile?: string | undefined;
   /** Of the key that new tables are encrypted with. */
   readonly kmsKey?: string | undefined;
@@ -88,6 +88,8 @@ const rowsPerPage = 20_000;
 /** A job that failed keeps its id: the next attempt has the next one, after a pause. */
 const attemptsMax = 5;
 const loadRetries = { firstDelayMs: 200, longestDelayMs: 10_000 };
+/** What a job calls the key of what it writes. */
+const ofDestination = 'destinationEncryptionConfiguration';
 /** Between two looks at a job: at first short, as most are, then longer. */
 const pollMsMin = 50;
 const pollMsMax = 2_000;
@@ -144,9 +146,10 @@ export class LakeConnection {
     return rows;
   }
 
-  /** A result of any size, page by page. */
+  /** What a query that only selects gives, of any size, page by page. */
   async *pages(sql: string): AsyncGenerator<readonly TextRow[], void, undefined> {
-    const started = await this.#start(sql);
+    // BigQuery keeps the result for a day; it takes a key for a select, not for DDL, DML or a script.
+    const started = await this.#start(sql, [], this.#encryption(ofDestination));
     await this.#finished(started);
     const { jobId = '', location } = started.jobReference ?? {};
     let pageToken: string | undefined;
@@ -276,7 +279,7 @@ export class LakeConnection {
         writeDisposition: 'WRITE_APPEND',
         labels: this.#labels(),
         ...(this.#options.location === undefined ? {} : { location: this.#options.location }),
-        ...this.#encryption('destinationEncryptionConfiguration'),
+        ...this.#encryption(ofDestination),
       } as Parameters<ReturnType<BigQuery['dataset']>['table']>[0] & object);
     stream.on('error', (error: unknown) => reject(this.#translated(error)));
     stream.on('job', (job: { metadata?: Job }) => resolve(job.metadata ?? {}));
@@ -284,7 +287,11 @@ export class LakeConnection {
     return await promise;
   }
 
-  async #start(sql: string, parameters: readonly TextParameter[] = []): Promise<Job> {
+  async #start(
+    sql: string,
+    parameters: readonly TextParameter[] = [],
+    encryption: object = {},
+  ): Promise<Job> {
     const { location } = this.#options;
     const jobId = `tributary_${randomUUID()}`;
     const reference = {
@@ -296,7 +303,7 @@ export class LakeConnection {
       return { name, parameterType: { type: 'STRING' }, parameterValue: { value } };
     });
     const named = given.length === 0 ? {} : { parameterMode: 'NAMED', queryParameters: given };
-    const query = { query: sql, useLegacySql: false, ...named };
+    const query = { query: sql, useLegacySql: false, ...named, ...encryption };
     const configuration = { query, labels: this.#labels() };
     const json = { jobReference: reference, configuration };
     return await this.request<Job>({ method: 'POST', uri: '/jobs', json }).catch((error: unknown) =>

@@ -14,6 +14,7 @@ import type { ModelsLake } from '../../models/lake.ts';
 import { readJson } from '../../sinks/bigquery/json-document.ts';
 import { bigqueryRuns } from '../support/bigquery-runs.ts';
 import { textRows } from '../support/local-bigquery/rest.ts';
+import { RequestRecorder } from '../support/request-recorder.ts';
 import type { TestBigQuery } from '../support/test-bigquery.ts';
 import { copyLake } from './copy-lake.ts';
 import {
@@ -30,6 +31,7 @@ import { sampleMapping, sampleTables } from './sample.ts';
 const projectRoot = path.resolve(import.meta.dirname, '../..');
 const runs = await bigqueryRuns({ statements: 500, tablesPerStatement: 3 });
 const dayMs = 86_400_000;
+const kmsKey = 'projects/p/locations/us/keyRings/r/cryptoKeys/k';
 
 /** A row with its documents spelled in one way: a JSON column of BigQuery prints them without spaces. */
 const documentsAlike = (row: string): string =>
@@ -39,12 +41,13 @@ const documentsAlike = (row: string): string =>
 
 // One history on both engines: on DuckDB built once, on BigQuery in two steps, so that its incremental
 // models have rows from both. Documents are JSON here; they are STRING in the business of bigquery-business.test.ts.
-for (const { name, isSkipped, start } of runs) {
+for (const { name, isSkipped, isEmulator, start } of runs) {
   describe.skipIf(isSkipped)(`models on ${name}`, () => {
     const { history, startAt } = randomHistory(11);
     const { changes } = history;
     let dir: string;
     let server: TestBigQuery;
+    let recorder: RequestRecorder;
     let report: BuildReport;
     const columnsOf = new Map<string, Columns>();
     const models = () => `${server.dataset}_models`;
@@ -74,7 +77,9 @@ for (const { name, isSkipped, start } of runs) {
       server = await start();
       const { dataset } = server;
       const query = (sql: string) => textRows(server, sql);
-      const lake = bigqueryLake({ ...server, query });
+      recorder = await RequestRecorder.start(server.url);
+      const watched = { endpoint: recorder.url, kmsKey, labels: { team: 'data' } };
+      const lake = bigqueryLake({ ...server, query, ...(isEmulator ? watched : {}) });
       const cut = startAt + 6 * dayMs;
       const later = changes.findIndex((change) => (change.committedAt?.getTime() ?? 0) > cut);
       await write('early', changes.slice(0, later));
@@ -90,6 +95,7 @@ for (const { name, isSkipped, start } of runs) {
       requireGood(await build(duckdbLake(file('whole'))));
     });
     afterAll(async () => {
+      await recorder?.[Symbol.asyncDispose]();
       await server?.[Symbol.asyncDispose]();
       await rm(dir, { recursive: true, force: true });
     });
@@ -100,6 +106,29 @@ for (const { name, isSkipped, start } of runs) {
       expect(report.models.find((model) => model.name === 'dim_masters')?.rows).toBe(16);
       expect(report.tests.length).toBeGreaterThan(40);
       expect(report.missingTables).toEqual([]);
+    });
+
+    test.runIf(isEmulator)('every job has the labels, the location and the node it is for', () => {
+      const jobs = recorder.queryJobs;
+      const nodes = new Set(jobs.map(({ configuration }) => configuration.labels?.['node_id']));
+      expect(nodes).toContain('model_tributary_dim_masters');
+      expect(nodes.size).toBeGreaterThan(60);
+      for (const { configuration, jobReference } of jobs) {
+        expect(configuration.labels).toMatchObject({ team: 'data', 'made-by': 'tributary' });
+        expect(jobReference?.location).toBe(server.location);
+      }
+    });
+
+    test.runIf(isEmulator)('every table has the key; no view has it', () => {
+      const made = recorder.queryJobs.flatMap(({ configuration: { query } }) => {
+        const statement = query?.query ?? '';
+        const [, kind] = /create or replace (table|view) /.exec(statement) ?? [];
+        const hasKey = statement.includes(`kms_key_name='${kmsKey}'`);
+        return kind === undefined ? [] : [{ kind, hasKey }];
+      });
+      const keyed = Map.groupBy(made, ({ kind, hasKey }) => `${kind} ${hasKey}`);
+      expect([...keyed.keys()].toSorted()).toEqual(['table true', 'view false']);
+      expect(keyed.get('table true')!.length).toBeGreaterThan(20);
     });
 
     test.each([

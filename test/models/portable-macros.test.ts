@@ -100,7 +100,7 @@ async function build(lake: ModelsLake, into: string): Promise<void> {
   for (const [name, text] of Object.entries(unitTested)) {
     await writeFile(path.join(folder, 'models', name), text);
   }
-  await runDbt(lake.engine, folder, ['build']);
+  await runDbt(lake, folder, ['build']);
 }
 
 /** What became of dbt's own unit tests. */
