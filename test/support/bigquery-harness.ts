@@ -106,7 +106,8 @@ function changeOf(own: readonly (string | null)[], values: LakeChange['values'])
     partition: Number(of('_cdc_partition')),
     offset: Number(of('_cdc_offset')),
     schemaId: Number(of('_cdc_schema_id')),
-    unchanged: JSON.parse(of('_cdc_unchanged') ?? '[]') as readonly string[],
+    // An emulator has NULL where the service has an empty list.
+    unchanged: (JSON.parse(of('_cdc_unchanged') ?? '[]') as readonly string[] | null) ?? [],
     batchId: String(of('_cdc_batch_id')),
   };
 }

@@ -1,6 +1,11 @@
-"""Runs local-bigquery, whose own command line follows, without a network and with two repairs."""
+"""Runs local-bigquery, whose own command line follows, without a network and with two repairs.
 
+It ends with its standard input: whoever started it may be killed before it can end it.
+"""
+
+import os
 import sys
+import threading
 
 import duckdb
 from local_bigquery import cli
@@ -68,6 +73,13 @@ def name_created_table(execute):
 
     return executed
 
+
+def end_with_input():
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+threading.Thread(target=end_with_input, daemon=True).start()
 
 # Its functions of geography load an extension that would have to be downloaded.
 database.FUNCTIONS = [file for file in database.FUNCTIONS if file.stem != "geography"]
