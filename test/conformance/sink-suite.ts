@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { assert } from '../../runtime/assert.ts';
 import type { Change, DeadLetter, RowImage } from '../../schemas/change.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import type { TableSchema } from '../../schemas/table-schema.ts';
@@ -60,11 +61,17 @@ export interface SinkHarness {
   destroy(): Promise<void>;
 }
 
+export interface SuiteGap {
+  readonly reason: string;
+  /** Titles. */
+  readonly tests: 'all' | readonly string[];
+}
+
 export interface SinkSuiteOptions {
   readonly name: string;
   readonly create: () => Promise<SinkHarness>;
   /** Gaps, each with its reason. */
-  readonly skip?: readonly { readonly reason: string; readonly tests: readonly string[] }[];
+  readonly skip?: readonly SuiteGap[];
   /** Random histories a property; each has a lake of its own. */
   readonly runs?: number;
   /** Batches of a history, where one takes seconds: they are larger then, and a history that fails is not made smaller. */
@@ -74,22 +81,24 @@ export interface SinkSuiteOptions {
 /** What every sink must do. A new sink earns trust by passing this. */
 export function runSinkSuite(options: SinkSuiteOptions): void {
   const { name, skip = [] } = options;
-  const claims = allClaims(options).map((claim) => {
-    const gap = skip.find(({ tests }) => tests.includes(claim.title));
+  const all = allClaims(options);
+  const titles = all.map(({ title }) => title);
+  const claims = all.map((claim) => {
+    const gap = skip.find(({ tests }) => tests === 'all' || tests.includes(claim.title));
     return { ...claim, reason: gap?.reason };
   });
-  const titles = claims.map(({ title }) => title);
-  for (const test of skip.flatMap(({ tests }) => tests)) {
-    if (!titles.includes(test)) throw new Error(`the suite has no test "${test}" to skip`);
-  }
+  const unknown = skip
+    .flatMap(({ tests }) => (tests === 'all' ? [] : tests))
+    .filter((test) => !titles.includes(test));
+  assert(unknown.length === 0, `the suite has no test "${unknown.join('", "')}"`);
   describe(`${name} sink`, () => {
-    for (const { title, body, reason } of claims) {
-      it(title, async ({ skip: skipTest }) => {
-        skipTest(reason !== undefined, reason);
-        expect.hasAssertions();
-        await body();
-      });
-    }
+    // As "%s": "$title" would be cut short.
+    const titled = claims.map((claim) => [claim.title, claim] as const);
+    it.for(titled)('%s', async ([, { body, reason }], { skip: skipTest }) => {
+      skipTest(reason !== undefined, reason);
+      expect.hasAssertions();
+      await body();
+    });
   });
 }
 

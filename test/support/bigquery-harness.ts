@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Change, DeadLetter } from '../../schemas/change.ts';
 import { parseLsn } from '../../schemas/lsn.ts';
 import {
@@ -8,8 +7,9 @@ import {
 } from '../../sinks/bigquery/bigquery-sink.ts';
 import { type LakeReader, openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import type { LakeChange, SinkHarness } from '../conformance/sink-suite.ts';
-import { post, send } from './local-bigquery/rest.ts';
+import { send } from './local-bigquery/rest.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
+import { createDatasetBeside } from './test-dataset.ts';
 
 export interface BigqueryHarness extends SinkHarness {
   readonly lake: LakeReader;
@@ -22,11 +22,7 @@ export async function bigqueryHarness(
   settingsOf: () => Partial<BigquerySinkOptions> = () => ({}),
 ): Promise<BigqueryHarness> {
   const { project, endpoint, location, grpcAddress } = server;
-  const dataset = `${server.dataset}_${randomBytes(6).toString('hex')}`;
-  await post(server, 'datasets', {
-    datasetReference: { projectId: project, datasetId: dataset },
-    location,
-  });
+  const dataset = await createDatasetBeside(server);
   let doomed: string | null = null;
   const options = { project, dataset, location, endpoint, storageEndpoint: grpcAddress };
   const newSink = () =>
