@@ -6,6 +6,7 @@ import {
   createBigquerySink,
 } from '../../sinks/bigquery/bigquery-sink.ts';
 import { type LakeReader, openLakeReader } from '../../sinks/bigquery/read-lake.ts';
+import type { Sink } from '../../sinks/sink.ts';
 import type { LakeChange, SinkHarness } from '../conformance/sink-suite.ts';
 import { send } from './local-bigquery/rest.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
@@ -25,8 +26,9 @@ export async function bigqueryHarness(
   const dataset = await createDatasetBeside(server);
   let doomed: string | null = null;
   const options = { project, dataset, location, endpoint, storageEndpoint: grpcAddress };
-  const newSink = () =>
-    createBigquerySink({
+  const owners: Sink[] = [];
+  const newSink = () => {
+    const owner = createBigquerySink({
       ...options,
       // The suites are about staging tables, unless they say otherwise.
       inlineTableBytesMax: 0,
@@ -37,6 +39,9 @@ export async function bigqueryHarness(
         throw new Error(`died at ${step}`);
       },
     });
+    owners.push(owner);
+    return owner;
+  };
   const lake = openLakeReader(options);
   return {
     lake,
@@ -66,6 +71,8 @@ export async function bigqueryHarness(
       doomed = step;
     },
     destroy: async () => {
+      // The emulator has 16 connections for streams, and each owner takes one a table.
+      await Promise.all(owners.map((owner) => owner.close()));
       const path = `projects/${project}/datasets/${dataset}?deleteContents=true`;
       await send(server, path, { method: 'DELETE' });
     },
