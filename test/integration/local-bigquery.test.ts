@@ -14,7 +14,7 @@ import {
 import { loadRows, post, runQuery } from '../support/local-bigquery/rest.ts';
 
 // The second opinion on our BigQuery SQL is only worth something where the emulator does what the
-// service does. These are the two repairs of its launcher, what the sink rests on, and the gaps for which
+// service does. These are the repairs of its launcher, what the sink rests on, and the gaps for which
 // tests are skipped: where one of those fails, the emulator has learned it, and the skip can go.
 
 const lacking = await lacksLocalBigQuery();
