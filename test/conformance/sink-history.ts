@@ -264,8 +264,8 @@ export function runHistory(commands: readonly Command[]): History {
   return { changes: source.changes, cuts: source.cuts };
 }
 
-/** Random histories, of `sizeMax` commands at most. */
-export function commandsArbitrary(sizeMax: number): fc.Arbitrary<Command[]> {
+/** Random histories, of so many commands. */
+export function commandsArbitrary(sizeMax: number, sizeMin = 1): fc.Arbitrary<Command[]> {
   const command = fc.record<Command>({
     table: fc.constantFrom('items', 'items', 'pairs', 'audit'),
     what: fc.oneof(
@@ -281,7 +281,7 @@ export function commandsArbitrary(sizeMax: number): fc.Arbitrary<Command[]> {
     keepsToast: fc.boolean(),
     endsTransaction: fc.boolean(),
   });
-  return fc.array(command, { minLength: 1, maxLength: sizeMax });
+  return fc.array(command, { minLength: sizeMin, maxLength: sizeMax });
 }
 
 /** Rows as a sorted list of identities, so that two states compare whatever their order. */

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { assert } from '../../runtime/assert.ts';
 import type { Change, DeadLetter, RowImage } from '../../schemas/change.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import type { TableSchema } from '../../schemas/table-schema.ts';
@@ -60,23 +61,40 @@ export interface SinkHarness {
   destroy(): Promise<void>;
 }
 
+export interface SuiteGap {
+  readonly reason: string;
+  /** Titles. */
+  readonly tests: 'all' | readonly string[];
+}
+
 export interface SinkSuiteOptions {
   readonly name: string;
   readonly create: () => Promise<SinkHarness>;
   /** Gaps, each with its reason. */
-  readonly skip?: readonly { readonly reason: string; readonly tests: readonly string[] }[];
+  readonly skip?: readonly SuiteGap[];
   /** Random histories a property; each has a lake of its own. */
   readonly runs?: number;
+  /** Batches of a history, where one takes seconds: they are larger then, and a history that fails is not made smaller. */
+  readonly batchesMax?: number;
 }
 
 /** What every sink must do. A new sink earns trust by passing this. */
-export function runSinkSuite({ name, create, skip = [], runs = 25 }: SinkSuiteOptions): void {
-  const claims = allClaims(create, runs).map((claim) => {
-    const gap = skip.find(({ tests }) => tests.includes(claim.title));
+export function runSinkSuite(options: SinkSuiteOptions): void {
+  const { name, skip = [] } = options;
+  const all = allClaims(options);
+  const titles = all.map(({ title }) => title);
+  const claims = all.map((claim) => {
+    const gap = skip.find(({ tests }) => tests === 'all' || tests.includes(claim.title));
     return { ...claim, reason: gap?.reason };
   });
+  const unknown = skip
+    .flatMap(({ tests }) => (tests === 'all' ? [] : tests))
+    .filter((test) => !titles.includes(test));
+  assert(unknown.length === 0, `the suite has no test "${unknown.join('", "')}"`);
   describe(`${name} sink`, () => {
-    it.for(claims)('$title', async ({ body, reason }, { skip: skipTest }) => {
+    // As "%s": "$title" would be cut short.
+    const titled = claims.map((claim) => [claim.title, claim] as const);
+    it.for(titled)('%s', async ([, { body, reason }], { skip: skipTest }) => {
       skipTest(reason !== undefined, reason);
       expect.hasAssertions();
       await body();
@@ -89,9 +107,11 @@ interface Claim {
   readonly body: () => Promise<void>;
 }
 
-function allClaims(create: SinkSuiteOptions['create'], runs: number): readonly Claim[] {
+function allClaims(options: SinkSuiteOptions): readonly Claim[] {
+  const { create, runs = 25, batchesMax } = options;
   const property = (title: string, body: HistoryBody): Claim => {
-    return { title, body: () => fc.assert(historyProperty(create, body), { numRuns: runs }) };
+    const parameters = { numRuns: runs, endOnFailure: batchesMax !== undefined };
+    return { title, body: () => fc.assert(historyProperty(options, body), parameters) };
   };
   const claim = (title: string, body: (harness: SinkHarness) => Promise<void>): Claim => {
     return { title, body: () => withHarness(create, body) };
@@ -136,12 +156,13 @@ interface HistoryCase {
 }
 type HistoryBody = (harness: SinkHarness, given: HistoryCase) => Promise<void>;
 
-function historyProperty(create: SinkSuiteOptions['create'], body: HistoryBody) {
+function historyProperty({ create, batchesMax }: SinkSuiteOptions, body: HistoryBody) {
   const dice = fc.array(fc.nat(9), { minLength: 12, maxLength: 12 });
-  return fc.asyncProperty(commandsArbitrary(60), dice, async (commands, rolled) => {
+  const sizeMin = batchesMax === undefined ? 1 : 30;
+  return fc.asyncProperty(commandsArbitrary(60, sizeMin), dice, async (commands, rolled) => {
     const history = runHistory(commands);
-    const given = { history, cuts: randomCuts(history, rolled), dice: rolled };
-    await withHarness(create, (harness) => body(harness, given));
+    const cuts = spaced(randomCuts(history, rolled), batchesMax ?? Infinity);
+    await withHarness(create, (harness) => body(harness, { history, cuts, dice: rolled }));
   });
 }
 
@@ -153,6 +174,12 @@ function randomCuts(history: History, dice: readonly number[]): readonly Applied
     if (index === last) return [{ index, publish: true }];
     return roll(index) < 5 ? [{ index, publish: roll(index + 1) > 1 }] : [];
   });
+}
+
+/** At most so many of them, the last always. */
+function spaced(cuts: readonly AppliedCut[], countMax: number): readonly AppliedCut[] {
+  const stride = Math.ceil(cuts.length / countMax);
+  return cuts.filter((_, index) => (cuts.length - 1 - index) % Math.max(1, stride) === 0);
 }
 
 const allCuts = (history: History): readonly AppliedCut[] =>
@@ -176,7 +203,7 @@ async function survivesCrashes(harness: SinkHarness, { history, cuts, dice }: Hi
   let { sink } = harness;
   for (const die of dice.slice(0, 4)) {
     const step = harness.crashSteps[die % Math.max(1, harness.crashSteps.length)];
-    let left = die;
+    let left = die % Math.max(1, cuts.length - 1);
     await applyCuts(sink, history, cuts, async () => {
       if (left === 0 && step !== undefined) harness.crashAt(step);
       left -= 1;

@@ -54,6 +54,7 @@ afterAll(() => postgres[Symbol.asyncDispose]());
 for (const [index, { name, isSkipped, start }] of runs.entries()) {
   test.skipIf(isSkipped)(
     `the lake in BigQuery equals DuckDB's, cell for cell: ${name}`,
+    { timeout: 900_000 },
     async () => {
       await using server = await start();
       await using installation = await createBigqueryInstallation(server, postgres, {
@@ -68,7 +69,7 @@ for (const [index, { name, isSkipped, start }] of runs.entries()) {
         await running.waitFor(/every table is read/);
         await runTraffic({ client: client.value, business, seconds: 4, transactionsPerSecond: 50 });
         for (const sink of ['lake', 'warehouse']) {
-          const verified = await shop.command(['verify', '--sink', sink, '--values']);
+          const verified = await verify(installation, sink);
           expect(verified.exit, verified.stdout + verified.stderr).toBe(0);
         }
       });
@@ -81,6 +82,16 @@ for (const [index, { name, isSkipped, start }] of runs.entries()) {
       }
     },
   );
+}
+
+const attemptsMax = 4;
+
+/** A verify waits two minutes for its sink; an emulator on a loaded machine may need more for the first batch. */
+async function verify({ shop }: BigqueryInstallation, sink: string) {
+  for (let attempt = 1; ; attempt += 1) {
+    const verified = await shop.command(['verify', '--sink', sink, '--values']);
+    if (!verified.stderr.includes('did not reach') || attempt === attemptsMax) return verified;
+  }
 }
 
 async function connected(url: string) {

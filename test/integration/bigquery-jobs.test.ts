@@ -46,7 +46,7 @@ sinks:
 afterAll(() => opened.disposeAsync());
 
 test.each([
-  ['check', async () => expect(await lake.check(1)).toEqual([])],
+  ['check', async () => expect(await lake.check([])).toEqual([])],
   ['status, where the lake is', async () => expect(await lake.checkpoint()).not.toBeNull()],
   ['status, what it costs', async () => expect(await lake.costs()).not.toBeNull()],
   // The stand-in has no catalog to answer from, but it was asked.

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Change, DeadLetter } from '../../schemas/change.ts';
 import { parseLsn } from '../../schemas/lsn.ts';
 import {
@@ -7,9 +6,11 @@ import {
   createBigquerySink,
 } from '../../sinks/bigquery/bigquery-sink.ts';
 import { type LakeReader, openLakeReader } from '../../sinks/bigquery/read-lake.ts';
+import type { Sink } from '../../sinks/sink.ts';
 import type { LakeChange, SinkHarness } from '../conformance/sink-suite.ts';
-import { post, send } from './local-bigquery/rest.ts';
+import { send } from './local-bigquery/rest.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
+import { createDatasetBeside } from './test-dataset.ts';
 
 export interface BigqueryHarness extends SinkHarness {
   readonly lake: LakeReader;
@@ -22,15 +23,12 @@ export async function bigqueryHarness(
   settingsOf: () => Partial<BigquerySinkOptions> = () => ({}),
 ): Promise<BigqueryHarness> {
   const { project, endpoint, location, grpcAddress } = server;
-  const dataset = `${server.dataset}_${randomBytes(6).toString('hex')}`;
-  await post(server, 'datasets', {
-    datasetReference: { projectId: project, datasetId: dataset },
-    location,
-  });
+  const dataset = await createDatasetBeside(server);
   let doomed: string | null = null;
   const options = { project, dataset, location, endpoint, storageEndpoint: grpcAddress };
-  const newSink = () =>
-    createBigquerySink({
+  const owners: Sink[] = [];
+  const newSink = () => {
+    const owner = createBigquerySink({
       ...options,
       // The suites are about staging tables, unless they say otherwise.
       inlineTableBytesMax: 0,
@@ -41,6 +39,9 @@ export async function bigqueryHarness(
         throw new Error(`died at ${step}`);
       },
     });
+    owners.push(owner);
+    return owner;
+  };
   const lake = openLakeReader(options);
   return {
     lake,
@@ -70,6 +71,8 @@ export async function bigqueryHarness(
       doomed = step;
     },
     destroy: async () => {
+      // The emulator has 16 connections for streams, and each owner takes one a table.
+      await Promise.all(owners.map((owner) => owner.close()));
       const path = `projects/${project}/datasets/${dataset}?deleteContents=true`;
       await send(server, path, { method: 'DELETE' });
     },
@@ -106,7 +109,8 @@ function changeOf(own: readonly (string | null)[], values: LakeChange['values'])
     partition: Number(of('_cdc_partition')),
     offset: Number(of('_cdc_offset')),
     schemaId: Number(of('_cdc_schema_id')),
-    unchanged: JSON.parse(of('_cdc_unchanged') ?? '[]') as readonly string[],
+    // An emulator has NULL where the service has an empty list.
+    unchanged: (JSON.parse(of('_cdc_unchanged') ?? '[]') as readonly string[] | null) ?? [],
     batchId: String(of('_cdc_batch_id')),
   };
 }

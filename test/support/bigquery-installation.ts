@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { type LakeReader, openLakeReader } from '../../sinks/bigquery/read-lake.ts';
 import { Installation } from './installation.ts';
-import { post } from './local-bigquery/rest.ts';
 import type { TestPostgres } from './postgres.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
+import { createDatasetBeside } from './test-dataset.ts';
 
 export interface BigqueryInstallation extends AsyncDisposable {
   readonly shop: Installation;
@@ -20,11 +19,7 @@ export async function createBigqueryInstallation(
   options: { readonly database: string; readonly sql: string; readonly settings?: string },
 ): Promise<BigqueryInstallation> {
   const { project, endpoint, location, grpcAddress } = server;
-  const dataset = `${server.dataset}_${randomBytes(6).toString('hex')}`;
-  await post(server, 'datasets', {
-    datasetReference: { projectId: project, datasetId: dataset },
-    location,
-  });
+  const dataset = await createDatasetBeside(server);
   const shop = await Installation.create(postgres, options.database, options.sql);
   const addresses = [
     ...(endpoint === undefined ? [] : [`endpoint: "${endpoint}"`]),

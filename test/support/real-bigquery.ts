@@ -3,6 +3,7 @@ import { runProcess } from '../../runtime/run-process.ts';
 import type { BigQueryServer } from './local-bigquery/rest.ts';
 import { send } from './local-bigquery/rest.ts';
 import type { TestBigQuery } from './test-bigquery.ts';
+import { createDataset } from './test-dataset.ts';
 
 /*
  * The third run of the BigQuery tests, on the service itself, for who has a project: set
@@ -10,8 +11,6 @@ import type { TestBigQuery } from './test-bigquery.ts';
  * TRIBUTARY_BIGQUERY_TOKEN, else what `gcloud auth application-default print-access-token` says.
  */
 
-/** Whatever a killed run leaves behind is gone after this. */
-const tableLifetimeMs = 6 * 3_600_000;
 /** Tokens last an hour. */
 const tokenLifetimeMs = 30 * 60_000;
 
@@ -63,15 +62,7 @@ export async function startRealBigQuery(options: RealOptions): Promise<TestBigQu
   const server: BigQueryServer = { url, project, authorization: tokenSource(env) };
   const dataset = `tributary_test_${Date.now().toString(36)}_${randomBytes(3).toString('hex')}`;
   say(`BigQuery project ${project}, dataset ${dataset} in ${location}: ${describeCost(usage)}`);
-  await send(server, `projects/${project}/datasets`, {
-    method: 'POST',
-    body: JSON.stringify({
-      datasetReference: { projectId: project, datasetId: dataset },
-      location,
-      defaultTableExpirationMs: String(tableLifetimeMs),
-      labels: { 'made-by': 'tributary-test' },
-    }),
-  });
+  await createDataset(server, dataset, location);
   return {
     ...server,
     dataset,

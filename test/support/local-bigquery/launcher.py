@@ -1,11 +1,16 @@
-"""Runs local-bigquery, whose own command line follows, without a network and with two repairs."""
+"""Runs local-bigquery, whose own command line follows, without a network and with three repairs.
 
+It ends with its standard input: whoever started it may be killed before it can end it.
+"""
+
+import os
 import sys
+import threading
 
 import duckdb
 from local_bigquery import cli
 from local_bigquery.engine import database
-from local_bigquery.jobs import merge, query
+from local_bigquery.jobs import merge, query, runner
 from sqlglot import exp
 
 in_transaction: set[int] = set()
@@ -69,11 +74,31 @@ def name_created_table(execute):
     return executed
 
 
+def keep_parameters_once(make):
+    """Each statement of a script is kept as a job, with a copy of all parameters: megabytes where they are rows."""
+
+    def made(project_id, job_id, configuration, *rest, **options):
+        if job_id.startswith("script_job_"):
+            statement = configuration.query.replace(queryParameters=None)
+            configuration = configuration.replace(query=statement)
+        return make(project_id, job_id, configuration, *rest, **options)
+
+    return made
+
+
+def end_with_input():
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+threading.Thread(target=end_with_input, daemon=True).start()
+
 # Its functions of geography load an extension that would have to be downloaded.
 database.FUNCTIONS = [file for file in database.FUNCTIONS if file.stem != "geography"]
 query._run = follow_transactions(query._run)
 merge.run = merge_where_it_is(merge.run)
 query.execute = name_created_table(query.execute)
+runner._job = keep_parameters_once(runner._job)
 
 sys.argv[0] = "local-bigquery"
 sys.exit(cli.main())

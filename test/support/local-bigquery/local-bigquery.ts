@@ -42,7 +42,7 @@ export async function startLocalBigQuery(): Promise<LocalBigQuery> {
   const child = spawn(
     python,
     [launcher, 'serve', ...settings.map(([name, value]) => `--${name}=${value}`)],
-    { detached: true, stdio: ['ignore', log.fd, log.fd], env },
+    { detached: true, stdio: ['pipe', log.fd, log.fd], env },
   );
   const ended = endOf(child);
   await log.close();
