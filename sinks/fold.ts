@@ -72,6 +72,9 @@ function foldDelete(fold: KeyedFold, change: DeleteChange): void {
 
 /** The map's order stays the order of the newest changes. */
 function putLast(rows: Map<Identity, FoldedRow>, identity: Identity, row: FoldedRow): void {
+  const { size } = rows;
+  rows.set(identity, row);
+  if (rows.size > size) return;
   rows.delete(identity);
   rows.set(identity, row);
 }

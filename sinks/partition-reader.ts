@@ -153,17 +153,29 @@ export class PartitionReader implements TopicPartition {
 
   async #take(records: readonly StoredRecord[], floor: PositionText): Promise<void> {
     const { topic, partition } = this;
-    const placed = records.map((record): PlacedRecord => {
-      return { topic, partition, record, seq: positionOf(record) };
-    });
-    const decoded = await this.#decoder.decode(placed, floor);
-    for (const [index, { record, seq }] of placed.entries()) {
-      const { offset, key, value } = record;
-      const bytes = (key?.length ?? 0) + (value?.length ?? 0);
-      const kept = this.#keepsRecords ? { key, value } : { key: null, value: null };
-      this.#buffered.push({ offset, seq, bytes, content: decoded[index] ?? null, ...kept });
-      this.#bytes += recordOverheadBytes + bytes;
-      this.#nextOffset = offset + 1;
+    const placed: PlacedRecord[] = [];
+    for (const record of records) {
+      placed.push({ topic, partition, record, seq: positionOf(record) });
     }
+    const decoded = await this.#decoder.decode(placed, floor);
+    for (let index = 0; index < placed.length; index += 1) {
+      const one = placed[index];
+      if (one !== undefined) this.#keep(one, decoded[index] ?? null);
+    }
+  }
+
+  #keep({ record, seq }: PlacedRecord, content: Decoded): void {
+    const { offset, key, value } = record;
+    const bytes = (key?.length ?? 0) + (value?.length ?? 0);
+    this.#buffered.push({
+      offset,
+      seq,
+      bytes,
+      content,
+      key: this.#keepsRecords ? key : null,
+      value: this.#keepsRecords ? value : null,
+    });
+    this.#bytes += recordOverheadBytes + bytes;
+    this.#nextOffset = offset + 1;
   }
 }

@@ -183,18 +183,24 @@ function bytesCell(value: Value, type: LogicalType): Cell | undefined {
 
 const uuidCell = (text: string) => (isUuid(text) ? text : undefined);
 
-/** PostgreSQL's own form; a loop, for a pattern takes five times as long. */
+/** PostgreSQL's own form, told by a loop: a pattern takes five times as long. */
 function isUuid(text: string): boolean {
   if (text.length !== 36) return false;
-  for (let at = 0; at < 36; at += 1) {
-    const code = text.charCodeAt(at);
-    const isDigit = (code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66);
-    if (at === 8 || at === 13 || at === 18 || at === 23 ? code !== dash : !isDigit) return false;
-  }
-  return true;
+  let strange = 0;
+  for (let at = 0; at < 36; at += 1)
+    strange |= (uuidForm[text.charCodeAt(at)] ?? 3) & (uuidParts[at] ?? 0);
+  return strange === 0;
 }
 
-const dash = 0x2d;
+const [noDigit, noDash] = [1, 2];
+/** What a character is not, and what each place has to be. */
+const uuidForm = Uint8Array.from({ length: 128 }, (_, code) => {
+  const character = String.fromCharCode(code);
+  return (/[0-9a-f]/.test(character) ? 0 : noDigit) | (character === '-' ? 0 : noDash);
+});
+const uuidParts = Array.from({ length: 36 }, (_, at) =>
+  [8, 13, 18, 23].includes(at) ? noDash : noDigit,
+);
 
 /**
  * JSON text is kept as it came. DuckDB's JSON functions fail, for all rows, on half a surrogate pair,
