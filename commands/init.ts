@@ -12,6 +12,8 @@ import {
   writeInitFiles,
 } from './init/plan.ts';
 
+const schemasShownMax = 5;
+
 const args = {
   source: {
     type: 'string',
@@ -87,6 +89,7 @@ function report(
         tables: tables.length,
         events,
         master: plan.mapping.master?.table ?? null,
+        leftOut: Object.fromEntries(plan.leftOut),
         statements: plan.statements,
         outcome: plan.outcome,
       }),
@@ -97,6 +100,7 @@ function report(
   context.print(
     `Read ${tables.length} ${tables.length === 1 ? 'table' : 'tables'}: master ${master}, ${events} event ${events === 1 ? 'table' : 'tables'}.`,
   );
+  for (const line of leftOutLines(plan.leftOut)) context.print(line);
   context.print(`Wrote tributary.yaml, mapping.yaml and tributary.sql in ${plan.dir}.`);
   if (plan.outcome !== null)
     context.print(`Applied ${plan.outcome.applied} of ${plan.statements.length} statements.`);
@@ -104,6 +108,18 @@ function report(
     context.print(`  refused: ${sql.split('\n')[0]}: ${message}`);
   if (needsRestart) context.print('wal_level changes only with a restart of PostgreSQL.');
   context.print(['', 'Next:', ...nextSteps(plan.dir, pending)].join('\n'));
+}
+
+/** A pattern that is too narrow would be found out only when a table is missed. */
+function leftOutLines(leftOut: InitPlan['leftOut']): string[] {
+  if (leftOut.size === 0) return [];
+  const schemas = [...leftOut].map(([schema, tables]) => `${tables} of schema ${schema}`);
+  const shown = schemas.slice(0, schemasShownMax).join(', ');
+  const more =
+    schemas.length > schemasShownMax
+      ? ` and of ${schemas.length - schemasShownMax} more schemas`
+      : '';
+  return [`Left out: ${shown}${more}; choose with --tables "schema.*, other.*".`];
 }
 
 function nextSteps(dir: string, pending: number): string[] {

@@ -146,7 +146,15 @@ interface ServerRow {
   readonly database: string;
 }
 
-// Managed services give the right to replicate through roles of their own.
+/** A condition: the role of this name may replicate. Managed services give the right through roles of their own. */
+export function mayReplicateSql(roleName: string): string {
+  return /* sql */ `exists (
+      select from pg_roles r
+      where (r.rolname = ${roleName} and (r.rolreplication or r.rolsuper))
+        or (r.rolname in ('rds_replication', 'azure_pg_admin', 'cloudsqlreplica', 'alloydbreplica')
+          and pg_has_role(${roleName}, r.oid, 'member')))`;
+}
+
 const serverSql = /* sql */ `
   select current_setting('server_version_num')::int as version_number,
     current_setting('server_version') as version_text,
@@ -158,12 +166,7 @@ const serverSql = /* sql */ `
     (select setting::int from pg_settings where name = 'max_slot_wal_keep_size') as slot_wal_keep,
     current_user as role, current_database() as database,
     has_database_privilege(current_database(), 'create') as may_create,
-    exists (
-      select from pg_roles r
-      where (r.rolname = current_user and (r.rolreplication or r.rolsuper))
-        or (r.rolname in ('rds_replication', 'azure_pg_admin', 'cloudsqlreplica', 'alloydbreplica')
-          and pg_has_role(r.oid, 'member'))
-    ) as may_replicate`;
+    ${mayReplicateSql('current_user')} as may_replicate`;
 
 const unreadableSql = /* sql */ `
   select t.oid::text as oid from unnest($1::oid[]) t(oid)
