@@ -55,6 +55,7 @@ export interface ServerFacts {
 }
 
 export interface UnfitRelation {
+  readonly schema: string;
   readonly name: string;
   readonly kind: 'unlogged' | 'foreign';
 }
@@ -127,7 +128,7 @@ async function readUnfit(
 ): Promise<readonly UnfitRelation[]> {
   const matches = compilePatterns(patterns);
   const rows = await query<UnfitRelation>(session, unfitSql);
-  return rows.filter((row) => matches(row.name));
+  return rows.filter((row) => matches(`${row.schema}.${row.name}`));
 }
 
 interface ServerRow {
@@ -175,9 +176,9 @@ const unreadableSql = /* sql */ `
     or not (has_table_privilege(t.oid, 'select') or has_any_column_privilege(t.oid, 'select'))`;
 
 const unfitSql = /* sql */ `
-  select n.nspname || '.' || c.relname as name,
+  select n.nspname as schema, c.relname as name,
     case when c.relkind = 'f' then 'foreign' else 'unlogged' end as kind
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where (c.relkind = 'f' or (c.relkind in ('r', 'p') and c.relpersistence = 'u'))
     and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-  order by name`;
+  order by n.nspname, c.relname`;
