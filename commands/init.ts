@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { closeSession, openSession } from '../capture/postgres/connection.ts';
+import { postgresUrlProblem } from '../runtime/config/schema.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { type CommandContext, defineCommand, usageError } from './command.ts';
 import {
@@ -53,6 +54,14 @@ export const initCommand = defineCommand({
         'init needs a database',
         'tributary init --source postgres://role@host/database',
       );
+    const problem = postgresUrlProblem(url);
+    if (problem !== undefined) {
+      const place = context.args.source === undefined ? '$DATABASE_URL' : '--source';
+      throw usageError(
+        `${place} ${problem}`,
+        'tributary init --source postgres://role@host/database',
+      );
+    }
     const dir = path.resolve(context.args.dir);
     const existing = initFiles.filter((name) => existsSync(path.join(dir, name)));
     if (existing.length > 0 && !context.args.force) {

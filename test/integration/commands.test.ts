@@ -158,9 +158,14 @@ test('check finds nothing wrong, or says what, why and the SQL that mends it', a
   expect(findings.filter(({ severity }) => severity === 'error')).toHaveLength(1);
 });
 
-test('work that Ctrl-C breaks off says so in one line, and is no defect', async () => {
+test('models without a lake are told what makes one; those that Ctrl-C breaks off are no defect', async () => {
   await configure('models: { sink: lake, mapping: ./mapping.yaml }');
   await writeFile(path.join(dir, 'mapping.yaml'), 'version: 1\nmaster: null\ntables: {}\n');
+  const early = await run(['models', 'build']);
+  expect(early.exit).toBe(5);
+  expect(early.stderr).toMatch(
+    /lake .*lake\.duckdb does not exist yet.*\n {2}hint: start `tributary run`/,
+  );
   // A sink that never lends its lake: the models wait for it.
   using sink = createLeaseOwner(path.join(dir, 'lake.duckdb'));
   await using models = startCommandLine(['models', 'build'], {

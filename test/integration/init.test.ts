@@ -120,6 +120,12 @@ test('a wrong password and a missing table are said in one sentence with a way o
   expect(wrong.exit).toBe(3);
   expect(wrong.stderr).toContain('password');
   expect(wrong.stderr).not.toContain('wrong-secret');
+  for (const other of ['mysql://app:wrong-secret@db/shop', 'postgres://app:wrong#secret@db/shop']) {
+    const refused = await runCommandLine(['init', '--source', other, '--dir', dir]);
+    expect(refused.exit).toBe(2);
+    expect(refused.stderr).toMatch(/^error: --source is not a PostgreSQL URL; write it like .*%23/);
+    expect(refused.stderr).not.toContain('secret');
+  }
   const none = await runCommandLine(['init', '--source', url, '--dir', dir]);
   expect(none.exit).toBe(3);
   expect(none.stderr).toContain('database empty has no table like public.*');
