@@ -123,7 +123,8 @@ describe('help', () => {
 
       ────
       Runs capture, every sink and the models, one process each. A role that fails for a passing
-      reason is started again; any other failure stops all of them with its exit code.
+      reason is started again; any other failure stops all of them with its exit code. Models that fail
+      stop nothing: they are built again at their next turn.
       Ctrl-C finishes what is in hand, a second one stops at once.
 
       Usage: tributary run [options]
