@@ -74,7 +74,7 @@ class Invocation implements Disposable {
   /** Reports a failure; gives its exit code. What Ctrl-C broke off is none. */
   fail(error: unknown): number {
     if (this.#isStopped(error)) {
-      if (!isSupervised()) this.#streams.stderr.write('stopped before it was done\n');
+      if (!isSupervised()) this.#say('stopped before it was done');
       return interruptedExitCode;
     }
     const report = reportError(error, this.#redact);
@@ -83,6 +83,12 @@ class Invocation implements Disposable {
       this.#streams.stderr.write(this.#isJson ? renderReportJson(report) : renderReport(report));
     }
     return report.exit;
+  }
+
+  /** On a terminal there may be a live line, and the ^C that it echoed. */
+  #say(text: string): void {
+    const { stderr } = this.#streams;
+    stderr.write(`${stderr.isTTY === true ? '\r\u001B[2K' : ''}${text}\n`);
   }
 
   /** Work that has nothing to drain ends with the reason of the signal that stopped it. */
@@ -111,7 +117,7 @@ class Invocation implements Disposable {
       drainSignal: () => {
         this.#shutdown ??= listenForShutdown({
           graceMs: drainGraceMs,
-          notify: (text) => void (isSupervised() || this.#streams.stderr.write(`${text}\n`)),
+          notify: (text) => void (isSupervised() || this.#say(text)),
         });
         return this.#shutdown.signal;
       },

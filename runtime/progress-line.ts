@@ -56,7 +56,7 @@ export function createProgressLine(options: ProgressLineOptions): ProgressLine {
         hasBar: isLive,
       });
       if (!isLive) return log(line);
-      stream.write(`\r\u001B[2K${line.slice(0, (stream.columns ?? 80) - 1)}`);
+      stream.write(`\r\u001B[2K${line.slice(0, (stream.columns || 80) - 1)}`);
       isShown = true;
     },
     print(text) {
