@@ -90,7 +90,8 @@ async function stay(
 }
 
 function whatNext(dir: string, demo: Demo, isStaying: boolean): string {
-  const here = path.relative(process.cwd(), dir) || '.';
+  const relative = path.relative(process.cwd(), dir) || '.';
+  const here = relative.startsWith('..') ? dir : relative;
   const file = path.join(here, 'tributary.yaml');
   const { report } = demo;
   const rows = report.tables
@@ -100,7 +101,7 @@ function whatNext(dir: string, demo: Demo, isStaying: boolean): string {
     `\n${pc.bold('Verified')}`,
     `${rows} live rows in ${report.tables.length} tables, every value, as of LSN ${report.lsn}: ${report.differences === 0 ? pc.green('source and lake are equal') : pc.red(`${report.differences} differences`)}`,
     `\n${pc.bold('Files')}`,
-    `${here}: lake.duckdb and log in ${path.relative(process.cwd(), path.join(dir, 'data'))}, tributary.yaml, mapping.yaml, tributary.sql, tributary.log`,
+    `${here}: lake.duckdb and log in ${path.join(here, 'data')}, tributary.yaml, mapping.yaml, tributary.sql, tributary.log`,
     `\n${pc.bold('Next')}`,
     // The server's port and password are those of this run: without --stay they are of no use to anybody.
     ...(isStaying

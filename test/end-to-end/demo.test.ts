@@ -29,7 +29,8 @@ test('the demo does the whole job, ends with source and lake equal, and leaves n
   for (const line of [
     /✓ Sample business +26,\d{3} rows in 19 tables/,
     /✓ Configuration +understood: master public.master, 6 event tables of 19/,
-    /✓ Traffic +[\d,]+ changes in [\d,]+ transactions/,
+    /✓ Traffic +[\d,]+ changes in [\d,]+ transactions \([\d,]+\/s\)/,
+    /✓ Snapshot +[\d,]+ rows in [\d.]+ s \([\d,]+\/s\)/,
     /✓ Lake +[\d,]+ changes streamed; commit to lake [\d,]+ ms median/,
     /✓ Models +\d+ models and \d+ tests, all good/,
     /✓ Verification +[\d,]+ rows of 19 tables, equal value for value, at LSN/,
