@@ -161,11 +161,13 @@ async function runDbt(
   if (options.skipTests === true) args.push('--exclude-resource-type', 'test');
   if (options.select !== undefined) args.push('--select', options.select);
   const said: string[] = [];
+  // dbt numbers them as they begin; they end in another order.
+  let done = 0;
   const onLine = (line: string) => {
     const event = readDbtEvent(line);
     if (event === null) said.push(line);
     else if (event.level === 'error') said.push(event.message);
-    if (event !== null && event.done > 0) options.onProgress?.(event);
+    if (event !== null && event.isResult) options.onProgress?.({ ...event, done: (done += 1) });
   };
   const signal = options.signal === undefined ? {} : { signal: options.signal };
   await runProcess(python, args, { cwd: folder, env: dbtEnvironment(), onLine, ...signal }).catch(

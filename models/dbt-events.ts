@@ -3,15 +3,15 @@ export interface DbtEvent {
   readonly level: string;
   /** The name of the model or test that is done, else dbt's words. */
   readonly message: string;
-  /** Models and tests that are done; 0 when the line is not about one. */
-  readonly done: number;
+  /** A model or test is done. */
+  readonly isResult: boolean;
+  /** How many models and tests there are; 0 where the line does not say. */
   readonly total: number;
 }
 
 interface RawEvent {
   readonly info: { readonly level: string; readonly msg: string; readonly name: string };
   readonly data: {
-    readonly index?: number;
     /** Of a model's result. */
     readonly total?: number;
     /** The same of a test's result. */
@@ -29,11 +29,11 @@ export function readDbtEvent(line: string): DbtEvent | null {
   try {
     const { info, data } = JSON.parse(line) as RawEvent;
     const isResult = info.name === 'LogModelResult' || info.name === 'LogTestResult';
-    if (!isResult) return { level: info.level, message: info.msg, done: 0, total: 0 };
+    if (!isResult) return { level: info.level, message: info.msg, isResult, total: 0 };
     return {
       level: info.level,
       message: data.node_info?.node_name ?? info.msg,
-      done: data.index ?? 0,
+      isResult,
       total: data.total ?? data.num_models ?? 0,
     };
   } catch {
