@@ -100,6 +100,20 @@ export class ChangeWriter implements TransactionConsumer {
   }
 
   change(message: RowMessage, lsn: Lsn): Pending {
+    const late = this.#defineLate(message);
+    if (late === undefined) return this.#take(message, lsn);
+    return late.then(() => this.#take(message, lsn));
+  }
+
+  #defineLate(message: RowMessage): Pending {
+    const { tables } = this.#options;
+    if (message.tag !== 'truncate' && !tables.isPutOff(message.oid)) return undefined;
+    const oids = message.tag === 'truncate' ? message.oids : [message.oid];
+    if (!oids.some((oid) => tables.isPutOff(oid))) return undefined;
+    return tables.defineLate(oids, seqOf(this.#current().seqPrefix, this.#ordinal + 1));
+  }
+
+  #take(message: RowMessage, lsn: Lsn): Pending {
     this.#tellBegin(lsn);
     if (message.tag === 'truncate') {
       for (const oid of message.oids) this.#writeChange({ ...message, oids: [oid] }, oid, lsn);

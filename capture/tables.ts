@@ -10,7 +10,7 @@ import type { PartitionBuffer } from './batcher.ts';
 import { describeTable, relationOf } from './describe-table.ts';
 import type { ParkedTables } from './parked-tables.ts';
 import type { RelationMessage } from './pgoutput/message.ts';
-import { formatTypes, readTables, readTypes } from './postgres/catalog.ts';
+import { formatTypes, isPartition, readTables, readTypes } from './postgres/catalog.ts';
 import type { RewriteMarks, Rewrites } from './rewrites.ts';
 import { rewritesRows } from './rewrites-rows.ts';
 import type { SqlSession } from './postgres/connection.ts';
@@ -66,6 +66,8 @@ export class Tables {
   readonly #schemaIds: SchemaIds;
   /** null: named by the stream, but not wanted. */
   readonly #routes = new Map<number, TableRoute | null>();
+  /** Named by the stream, and left undefined until a change is of them. */
+  readonly #partitions = new Map<number, RelationMessage>();
   readonly #buffers = new Map<string, readonly PartitionBuffer[]>();
   /** Topics that were compared with what is configured. */
   readonly #ensured = new Set<string>();
@@ -136,9 +138,24 @@ export class Tables {
    * it again after anything that may have changed the table, so the catalog is asked each time.
    */
   relation(message: RelationMessage, from: PositionText): Promise<void> | undefined {
-    if (this.isWanted(message)) return this.#define(message, from);
+    if (this.isWanted(message)) return this.#name(message, from);
     this.#routes.set(message.oid, null);
     return undefined;
+  }
+
+  /** Whether a change of the relation has to wait until `defineLate` settles. */
+  isPutOff(oid: number): boolean {
+    return this.#partitions.has(oid);
+  }
+
+  /** Defines relations that were put off, because changes of them follow. */
+  async defineLate(oids: readonly number[], from: PositionText): Promise<void> {
+    for (const oid of oids) {
+      const message = this.#partitions.get(oid);
+      if (message === undefined) continue;
+      await this.#define(message, from);
+      this.#partitions.delete(oid);
+    }
   }
 
   /** Tables as the catalog has them now, for the snapshot; in the order given. */
@@ -180,6 +197,21 @@ export class Tables {
   /** Whether the registry takes the schemas of a parked table: throws what it says if not. */
   async accept(table: TableSchema): Promise<RegisteredSchemas> {
     return await this.#schemaIds.register(table, this.#topicOf(table));
+  }
+
+  /**
+   * pgoutput names a partition also where its rows go under its root's name: it would be a table without
+   * a row, on the log and in the lake. The catalog may be newer than the stream, so it decides nothing.
+   */
+  async #name(message: RelationMessage, from: PositionText): Promise<void> {
+    const { oid } = message;
+    const isFirst = this.#routes.get(oid) === undefined && !this.parked.has(message);
+    if (isFirst && (await isPartition(this.#options.session, oid))) {
+      this.#partitions.set(oid, message);
+      return;
+    }
+    this.#partitions.delete(oid);
+    await this.#define(message, from);
   }
 
   async #define(message: RelationMessage, from: PositionText): Promise<void> {

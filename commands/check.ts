@@ -72,7 +72,7 @@ export function renderFindings(findings: readonly Finding[]): string {
 
 function renderFinding({ severity, what, why, sql }: Finding): string {
   const mark = severity === 'error' ? pc.red('error') : pc.yellow('warning');
-  const statements = sql === null ? [] : sql.split('\n').map((line) => `    ${line}`);
+  const statements = sql === null ? [] : `${sql};`.split('\n').map((line) => `    ${line}`);
   return [`${mark}  ${what}`, `  ${why}`, ...statements].join('\n');
 }
 

@@ -65,7 +65,7 @@ export const demoCommand = defineCommand({
     });
     if (context.isJson) context.print(JSON.stringify({ dir, ...demo.report }));
     // Not through the redacting printer: the password of a throw-away server is there to be used.
-    else stream.write(`${demo.summary}\n${whatNext(dir, demo)}\n`);
+    else stream.write(`${demo.summary}\n${whatNext(dir, demo, context.args.stay === true)}\n`);
     if (demo.report.differences > 0) {
       throw new PipelineError(
         'differences-found',
@@ -89,8 +89,9 @@ async function stay(
   await Promise.race([traffic, demo.pipelineEnded]);
 }
 
-function whatNext(dir: string, demo: Demo): string {
-  const here = path.relative(process.cwd(), dir) || '.';
+function whatNext(dir: string, demo: Demo, isStaying: boolean): string {
+  const relative = path.relative(process.cwd(), dir) || '.';
+  const here = relative.startsWith('..') ? dir : relative;
   const file = path.join(here, 'tributary.yaml');
   const { report } = demo;
   const rows = report.tables
@@ -100,13 +101,20 @@ function whatNext(dir: string, demo: Demo): string {
     `\n${pc.bold('Verified')}`,
     `${rows} live rows in ${report.tables.length} tables, every value, as of LSN ${report.lsn}: ${report.differences === 0 ? pc.green('source and lake are equal') : pc.red(`${report.differences} differences`)}`,
     `\n${pc.bold('Files')}`,
-    `${here}: lake.duckdb and log in ${path.relative(process.cwd(), path.join(dir, 'data'))}, tributary.yaml, mapping.yaml, tributary.sql, tributary.log`,
+    `${here}: lake.duckdb and log in ${path.join(here, 'data')}, tributary.yaml, mapping.yaml, tributary.sql, tributary.log`,
     `\n${pc.bold('Next')}`,
-    'npm start -- --stay                  keeps it running; then in another terminal:',
-    `  export DATABASE_URL=${demo.url}`,
-    `  npm start -- status --config ${file}`,
-    `  npm start -- tail public.service_event --config ${file}`,
-    `  npm start -- verify --config ${file}`,
+    // The server's port and password are those of this run: without --stay they are of no use to anybody.
+    ...(isStaying
+      ? [
+          'in another terminal:',
+          `  export DATABASE_URL=${demo.url}`,
+          `  npm start -- status --config ${file}`,
+          `  npm start -- tail public.service_event --config ${file}`,
+          `  npm start -- verify --config ${file}`,
+        ]
+      : [
+          'npm start -- --stay                       the same, then keeps running: to try status, tail and verify on',
+        ]),
     'npm start -- init --source postgres://…   reads your own database',
   ].join('\n');
 }

@@ -52,7 +52,7 @@ export function renderCommandHelp(entry: Pick<CommandEntry, 'name'>, command: Co
 
 const exitCodeLines = [
   'Exit codes: 0 done, 1 defect, 2 usage or configuration, 3 source, 4 log, 5 sink,',
-  '  6 models or set-up, 7 differences found, 130 stopped at once by a second Ctrl-C',
+  '  6 models or set-up, 7 differences found, 130 stopped by Ctrl-C before it was done',
 ];
 
 const nameWidth = 20;

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { closeSession, openSession } from '../capture/postgres/connection.ts';
+import { postgresUrlProblem } from '../runtime/config/schema.ts';
 import { PipelineError } from '../runtime/errors.ts';
 import { type CommandContext, defineCommand, usageError } from './command.ts';
 import {
@@ -11,6 +12,8 @@ import {
   planInit,
   writeInitFiles,
 } from './init/plan.ts';
+
+const schemasShownMax = 5;
 
 const args = {
   source: {
@@ -51,6 +54,14 @@ export const initCommand = defineCommand({
         'init needs a database',
         'tributary init --source postgres://role@host/database',
       );
+    const problem = postgresUrlProblem(url);
+    if (problem !== undefined) {
+      const place = context.args.source === undefined ? '$DATABASE_URL' : '--source';
+      throw usageError(
+        `${place} ${problem}`,
+        'tributary init --source postgres://role@host/database',
+      );
+    }
     const dir = path.resolve(context.args.dir);
     const existing = initFiles.filter((name) => existsSync(path.join(dir, name)));
     if (existing.length > 0 && !context.args.force) {
@@ -87,6 +98,7 @@ function report(
         tables: tables.length,
         events,
         master: plan.mapping.master?.table ?? null,
+        leftOut: Object.fromEntries(plan.leftOut),
         statements: plan.statements,
         outcome: plan.outcome,
       }),
@@ -97,6 +109,7 @@ function report(
   context.print(
     `Read ${tables.length} ${tables.length === 1 ? 'table' : 'tables'}: master ${master}, ${events} event ${events === 1 ? 'table' : 'tables'}.`,
   );
+  for (const line of leftOutLines(plan.leftOut)) context.print(line);
   context.print(`Wrote tributary.yaml, mapping.yaml and tributary.sql in ${plan.dir}.`);
   if (plan.outcome !== null)
     context.print(`Applied ${plan.outcome.applied} of ${plan.statements.length} statements.`);
@@ -104,6 +117,18 @@ function report(
     context.print(`  refused: ${sql.split('\n')[0]}: ${message}`);
   if (needsRestart) context.print('wal_level changes only with a restart of PostgreSQL.');
   context.print(['', 'Next:', ...nextSteps(plan.dir, pending)].join('\n'));
+}
+
+/** A pattern that is too narrow would be found out only when a table is missed. */
+function leftOutLines(leftOut: InitPlan['leftOut']): string[] {
+  if (leftOut.size === 0) return [];
+  const schemas = [...leftOut].map(([schema, tables]) => `${tables} of schema ${schema}`);
+  const shown = schemas.slice(0, schemasShownMax).join(', ');
+  const more =
+    schemas.length > schemasShownMax
+      ? ` and of ${schemas.length - schemasShownMax} more schemas`
+      : '';
+  return [`Left out: ${shown}${more}; choose with --tables "schema.*, other.*".`];
 }
 
 function nextSteps(dir: string, pending: number): string[] {

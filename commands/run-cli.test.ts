@@ -86,7 +86,7 @@ describe('help', () => {
         --version             the version
 
       Exit codes: 0 done, 1 defect, 2 usage or configuration, 3 source, 4 log, 5 sink,
-        6 models or set-up, 7 differences found, 130 stopped at once by a second Ctrl-C
+        6 models or set-up, 7 differences found, 130 stopped by Ctrl-C before it was done
 
       Example: tributary run --config tributary.yaml
 
@@ -123,7 +123,8 @@ describe('help', () => {
 
       ────
       Runs capture, every sink and the models, one process each. A role that fails for a passing
-      reason is started again; any other failure stops all of them with its exit code.
+      reason is started again; any other failure stops all of them with its exit code. Models that fail
+      stop nothing: they are built again at their next turn.
       Ctrl-C finishes what is in hand, a second one stops at once.
 
       Usage: tributary run [options]

@@ -3,7 +3,12 @@ import { suggestion } from '../runtime/config/fields.ts';
 import { loadConfig, type Environment } from '../runtime/config.ts';
 import { createLogger, isLogLevel } from '../runtime/logger.ts';
 import { createRedact, secretsOfConfig, type Redact } from '../runtime/redact.ts';
-import { renderReport, renderReportJson, reportError } from '../runtime/report-error.ts';
+import {
+  interruptedExitCode,
+  renderReport,
+  renderReportJson,
+  reportError,
+} from '../runtime/report-error.ts';
 import { listenForShutdown, type Shutdown } from '../runtime/shutdown.ts';
 import {
   usageError,
@@ -66,14 +71,33 @@ class Invocation implements Disposable {
     return exit ?? 0;
   }
 
-  /** Reports a failure; gives its exit code. */
+  /** Reports a failure; gives its exit code. What Ctrl-C broke off is none. */
   fail(error: unknown): number {
+    if (this.#isStopped(error)) {
+      if (!isSupervised()) this.#say('stopped before it was done');
+      return interruptedExitCode;
+    }
     const report = reportError(error, this.#redact);
     // A supervisor decides by the kind of failure and reports it itself.
     if (!tellSupervisor({ type: 'failed', report })) {
       this.#streams.stderr.write(this.#isJson ? renderReportJson(report) : renderReport(report));
     }
     return report.exit;
+  }
+
+  /** On a terminal there may be a live line, and the ^C that it echoed. */
+  #say(text: string): void {
+    const { stderr } = this.#streams;
+    stderr.write(`${stderr.isTTY === true ? '\r\u001B[2K' : ''}${text}\n`);
+  }
+
+  /** Work that has nothing to drain ends with the reason of the signal that stopped it. */
+  #isStopped(error: unknown): boolean {
+    if (this.#shutdown?.signal.aborted !== true) return false;
+    for (let cause = error; cause instanceof Error; cause = cause.cause) {
+      if (cause.name === 'AbortError') return true;
+    }
+    return false;
   }
 
   [Symbol.dispose](): void {
@@ -93,7 +117,7 @@ class Invocation implements Disposable {
       drainSignal: () => {
         this.#shutdown ??= listenForShutdown({
           graceMs: drainGraceMs,
-          notify: (text) => void (isSupervised() || this.#streams.stderr.write(`${text}\n`)),
+          notify: (text) => void (isSupervised() || this.#say(text)),
         });
         return this.#shutdown.signal;
       },

@@ -13,7 +13,8 @@ const program = fileURLToPath(new URL('../tributary.ts', import.meta.url));
 export const runCommand = defineCommand({
   description: [
     'Runs capture, every sink and the models, one process each. A role that fails for a passing',
-    'reason is started again; any other failure stops all of them with its exit code.',
+    'reason is started again; any other failure stops all of them with its exit code. Models that fail',
+    'stop nothing: they are built again at their next turn.',
     'Ctrl-C finishes what is in hand, a second one stops at once.',
   ].join('\n'),
   example: 'tributary run --config tributary.yaml',

@@ -110,9 +110,12 @@ async function findTopic(log: Log, prefix: string, words: string): Promise<strin
     .filter((other) => isTableTopic(prefix, other))
     .map((other) => other.slice(prefix.length + 1));
   const table = `${schema}.${name}`;
+  const near = suggestion(table, tables);
+  // Beside a suggestion that is near, a table that is not would only mislead.
+  const example = tables.find((other) => near.includes(`"${other}"`)) ?? tables[0];
   throw usageError(
-    `the log has no table ${table}${suggestion(table, tables)}`,
-    `tributary tail ${tables[0] ?? 'public.orders'}`,
+    `the log has no table ${table}${near}`,
+    `tributary tail ${example ?? 'public.orders'}`,
   );
 }
 

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { PipelineError } from '../runtime/errors.ts';
 import { writeDbtProject, writeIfDifferent } from './dbt-project.ts';
+import { readDbtEvent } from './dbt-events.ts';
 import { type NodeResult, readRunResults, withoutValues } from './dbt-results.ts';
 import type { Lake, ModelsLake } from './lake.ts';
 import type { Mapping } from './mapping.ts';
@@ -160,11 +161,13 @@ async function runDbt(
   if (options.skipTests === true) args.push('--exclude-resource-type', 'test');
   if (options.select !== undefined) args.push('--select', options.select);
   const said: string[] = [];
+  // dbt numbers them as they begin; they end in another order.
+  let done = 0;
   const onLine = (line: string) => {
-    const event = readEvent(line);
+    const event = readDbtEvent(line);
     if (event === null) said.push(line);
     else if (event.level === 'error') said.push(event.message);
-    if (event !== null && event.done > 0) options.onProgress?.(event);
+    if (event !== null && event.isResult) options.onProgress?.({ ...event, done: (done += 1) });
   };
   const signal = options.signal === undefined ? {} : { signal: options.signal };
   const env = { ...dbtEnvironment(), ...options.lake.env };
@@ -185,33 +188,4 @@ function dbtEnvironment(): NodeJS.ProcessEnv {
 
 function couldNotRun(output: string): PipelineError {
   return new PipelineError('models-failed', `dbt could not run: ${withoutValues(output)}`);
-}
-
-interface DbtEvent extends BuildProgress {
-  readonly level: string;
-}
-
-/** One line of dbt's JSON log; null when it is something else. */
-function readEvent(line: string): DbtEvent | null {
-  if (!line.startsWith('{')) return null;
-  try {
-    const { info, data } = JSON.parse(line) as {
-      info: { level: string; msg: string; name: string };
-      data: {
-        index?: number;
-        total?: number;
-        num_models?: number;
-        node_info?: { node_name?: string };
-      };
-    };
-    const isResult = info.name === 'LogModelResult' || info.name === 'LogTestResult';
-    return {
-      level: info.level,
-      message: isResult ? (data.node_info?.node_name ?? info.msg) : info.msg,
-      done: isResult ? (data.index ?? 0) : 0,
-      total: isResult ? (data.total ?? 0) : 0,
-    };
-  } catch {
-    return null;
-  }
 }

@@ -113,19 +113,37 @@ function actorTarget(column: CatalogColumn, users: CatalogTable): string {
   return byName ?? users.primaryKey[0] ?? 'id';
 }
 
-function actorOf(table: CatalogTable, { users }: Around): Role | null {
+/** Who acted: a declared key to the users, else a column named so; where that has a key of its own, its table. */
+function actorOf(table: CatalogTable, { users, tables }: Around): Role | null {
   if (users === null || table === users) return null;
-  const usersName = `${users.schema}.${users.name}`;
-  const declared = table.foreignKeys.find(
-    (key) => key.columns.length === 1 && `${key.targetSchema}.${key.targetTable}` === usersName,
-  );
-  const named = pickColumn(table, actorNames);
-  const column = declared?.columns[0] ?? named?.name;
-  if (column === undefined) return null;
-  const target =
-    declared?.targetColumns[0] ?? (named === undefined ? undefined : actorTarget(named, users));
-  return { column, table: usersName, targetColumn: target ?? 'id' };
+  const keys = table.foreignKeys.filter((key) => key.columns.length === 1);
+  const declared = keys.find((key) => targetOf(key) === nameOf(users));
+  if (declared !== undefined) return roleOf(declared);
+  const named = actorNames.flatMap((name) => pickColumn(table, [name]) ?? []);
+  for (const column of named) {
+    const key = keys.find(({ columns: [only] }) => only === column.name);
+    if (key === undefined) {
+      return {
+        column: column.name,
+        table: nameOf(users),
+        targetColumn: actorTarget(column, users),
+      };
+    }
+    // The key is the truth: the actors of an audit of administrators are not among the users.
+    if (tables.some((target) => nameOf(target) === targetOf(key))) return roleOf(key);
+  }
+  return null;
 }
+
+type ForeignKey = CatalogTable['foreignKeys'][number];
+
+const nameOf = ({ schema, name }: CatalogTable) => `${schema}.${name}`;
+const targetOf = (key: ForeignKey) => `${key.targetSchema}.${key.targetTable}`;
+const roleOf = (key: ForeignKey): Role => ({
+  column: key.columns[0] ?? '',
+  table: targetOf(key),
+  targetColumn: key.targetColumns[0] ?? 'id',
+});
 
 /** The first declared key to a table that has a master, itself or through its own parent. */
 function parentOf(declared: readonly Reference[], around: Around): Role | null {

@@ -21,6 +21,9 @@ const tenantNames = [
 ] as const;
 const amountNames = ['amount', 'total', 'total_amount', 'price'] as const;
 
+const usersPattern = /(^|_)(user|users|account)(_master|_main)?$/;
+const plainUsersPattern = /^(service_)?(user|users|account)(_master|_main)?$/;
+
 /** Names that must never leave staging, and names that may only be shown as a hash. */
 const deniedPattern = /password|secret|token_hash|private_key|api_key|(^|_)salt$/;
 const maskedPattern =
@@ -138,22 +141,33 @@ function findMaster(tables: readonly CatalogTable[]): CatalogTable | null {
   return used ? (tables.find((table) => /^masters?$/.test(table.name)) ?? null) : null;
 }
 
-/** Where actors are looked up: the table of users, preferably one with a master of its own. */
+/**
+ * Where actors are looked up: the table of users, preferably one with a master of its own, whose name says
+ * nothing beside `user` (`service_admin_user` holds a few of them) and that more foreign keys lead to.
+ */
 function findUsers(
   tables: readonly CatalogTable[],
   master: CatalogTable | null,
 ): CatalogTable | null {
   const candidates = tables.filter(
-    (table) =>
-      table !== master &&
-      table.primaryKey.length === 1 &&
-      /(^|_)(user|users|account)(_master|_main)?$/.test(table.name),
+    (table) => table !== master && table.primaryKey.length === 1 && usersPattern.test(table.name),
   );
+  const referrers = (users: CatalogTable) =>
+    tables.filter((table) =>
+      table.foreignKeys.some(
+        (key) => nameOf({ schema: key.targetSchema, name: key.targetTable }) === nameOf(users),
+      ),
+    ).length;
   const score = (table: CatalogTable) =>
-    (pickColumn(table, ['master_id']) ? 4 : 0) +
+    (pickColumn(table, ['master_id', 'master_uuid']) ? 8 : 0) +
+    (plainUsersPattern.test(table.name) ? 4 : 0) +
     (pickColumn(table, ['username', 'email']) ? 2 : 0) +
     (/user/.test(table.name) ? 1 : 0);
-  return candidates.toSorted((left, right) => score(right) - score(left))[0] ?? null;
+  return (
+    candidates.toSorted(
+      (left, right) => score(right) - score(left) || referrers(right) - referrers(left),
+    )[0] ?? null
+  );
 }
 
 function masterColumnsOf(table: CatalogTable, master: CatalogTable): MappedTable['master'] {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { PipelineError } from '../runtime/errors.ts';
@@ -104,6 +105,11 @@ const quoteName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 async function withLakeFile<T>(file: string, work: (query: Query) => Promise<T>): Promise<T> {
+  if (!existsSync(file)) {
+    throw new PipelineError('sink-failed', `the lake ${file} does not exist yet`, {
+      hint: 'start `tributary run`, or the sink alone: it makes the lake and loads it',
+    });
+  }
   const instance = await DuckDBInstance.create(file, { access_mode: 'READ_ONLY' }).catch(
     (cause: unknown) => {
       throw openError(file, cause);

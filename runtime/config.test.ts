@@ -324,6 +324,13 @@ logging: { level: dbug }
     expect(failureOf(smallest, {})).toBe(
       'tributary.yaml:2:16: environment variable DATABASE_URL is not set',
     );
+    const parse = (text: string) => () => parseConfig(text, { file: 'tributary.yaml', env: {} });
+    expect(parse(smallest)).toThrow(
+      expect.objectContaining({ hint: 'set it first: export DATABASE_URL=…' }),
+    );
+    expect(parse(`${smallest}unknown: 1\n`)).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining('correct ') as string }),
+    );
   });
 
   test('a wrong value of the environment is shown by its name', () => {

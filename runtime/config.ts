@@ -76,9 +76,19 @@ function configInvalid(
         `${name}:${line}:${column}: ${hideSecrets(message, place.source)}`,
     );
   return new PipelineError('config-invalid', [...new Set(lines)].join('\n'), {
-    hint: `correct ${name}; \`tributary config --reference\` lists every field`,
+    hint: hintFor(problems, name),
     context: { file: place.file, problems: problems.length },
   });
+}
+
+/** Where only variables are missing, there is nothing to correct in the file. */
+function hintFor(problems: readonly ConfigProblem[], name: string): string {
+  const missing = problems.map(
+    ({ message }) => /^environment variable (\w+) is not set/.exec(message)?.[1],
+  );
+  return missing.every((variable) => variable !== undefined)
+    ? `set it first: ${[...new Set(missing)].map((variable) => `export ${variable}=…`).join('; ')}`
+    : `correct ${name}; \`tributary config --reference\` lists every field`;
 }
 
 /** A wrong value may have come from the environment, so its name is shown in its place. */

@@ -45,6 +45,16 @@ test.each(['json', 'pretty'] as const)(
   },
 );
 
+test('a line for people is one line: who, what, its kind, what to do, then what else there is', () => {
+  const { stream, text } = collect(false);
+  const logger = createLogger({ level: 'info', format: 'pretty', stream });
+  logger.info({ role: 'lake', epoch: 2 }, 'goes on');
+  logger.error({ role: 'models', kind: 'models-failed', hint: 'see dbt.log' }, 'models: 1 failed');
+  expect(text().replaceAll(/^\[.*?\] /gm, '')).toBe(
+    'INFO: lake: goes on {"epoch":2}\nERROR: models: 1 failed (models-failed); hint: see dbt.log\n',
+  );
+});
+
 test('lines below the level are not written', () => {
   const { stream, text } = collect(false);
   createLogger({ level: 'warn', format: 'auto', stream }).info('small talk');

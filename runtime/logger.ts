@@ -36,9 +36,21 @@ export function createLogger(options: LoggerOptions): Logger {
     ? PinoPretty({
         destination: safe,
         colorize: stream.isTTY === true,
-        ignore: 'pid,hostname',
+        ignore: 'pid,hostname,role,kind,hint',
         translateTime: 'SYS:HH:MM:ss.l',
+        singleLine: true,
+        messageFormat: sentence,
       })
     : safe;
   return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+}
+
+/** For people: who says it, what, of which kind it is, and what to do. The other fields follow it. */
+function sentence(line: Readonly<Record<string, unknown>>, messageKey: string): string {
+  const [message, role, kind, hint] = [messageKey, 'role', 'kind', 'hint'].map((key) =>
+    typeof line[key] === 'string' ? line[key] : '',
+  ) as [string, string, string, string];
+  // What a supervisor says of a role's end begins with its name already.
+  const who = role === '' || message.startsWith(`${role}: `) ? '' : `${role}: `;
+  return `${who}${message}${kind === '' ? '' : ` (${kind})`}${hint === '' ? '' : `; hint: ${hint}`}`;
 }

@@ -41,6 +41,17 @@ test('a resumed job counts its rate from where it resumed', () => {
   );
 });
 
+test('a note that changes leaves the rate as it is', () => {
+  const logged: string[] = [];
+  let nowMs = 0;
+  const stream = Object.assign(new Writable(), { isTTY: false });
+  const log = (text: string) => logged.push(text);
+  const line = createProgressLine({ stream, log, logEveryMs: 1_000, now: () => nowMs });
+  for (nowMs = 0; nowMs <= 2_000; nowMs += 500)
+    line.update({ label: 'copy', done: nowMs, unit: 'rows', note: `at ${nowMs} ms` });
+  expect(logged.at(-1)).toBe('copy  2,000 rows  1,000/s  at 2000 ms');
+});
+
 test('without a terminal a line is logged now and then', () => {
   const logged: string[] = [];
   let nowMs = 0;

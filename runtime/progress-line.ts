@@ -5,6 +5,8 @@ export interface Progress {
   readonly total?: number;
   /** What is counted, e.g. "rows". */
   readonly unit: string;
+  /** What else there is to say at the moment; the rate goes on however often it changes. */
+  readonly note?: string;
 }
 
 export interface ProgressLineOptions {
@@ -56,7 +58,7 @@ export function createProgressLine(options: ProgressLineOptions): ProgressLine {
         hasBar: isLive,
       });
       if (!isLive) return log(line);
-      stream.write(`\r\u001B[2K${line.slice(0, (stream.columns ?? 80) - 1)}`);
+      stream.write(`\r\u001B[2K${line.slice(0, (stream.columns || 80) - 1)}`);
       isShown = true;
     },
     print(text) {
@@ -77,7 +79,7 @@ interface ProgressClock {
 
 /** "snapshot  ███░░░ 42 %  420,000 of 1,000,000 rows  85,000/s  7 s left" */
 export function renderProgress(progress: Progress, clock: ProgressClock): string {
-  const { label, done, total, unit } = progress;
+  const { label, done, total, unit, note } = progress;
   const perSecond = clock.elapsedMs > 0 ? ((done - clock.doneBefore) * 1000) / clock.elapsedMs : 0;
   const share = total === undefined || total === 0 ? undefined : Math.min(1, done / total);
   const parts = [
@@ -89,6 +91,7 @@ export function renderProgress(progress: Progress, clock: ProgressClock): string
     total !== undefined && perSecond > 0 && done < total
       ? `${timeLeft((total - done) / perSecond)} left`
       : undefined,
+    note,
   ];
   return parts.filter((part) => part !== undefined).join('  ');
 }

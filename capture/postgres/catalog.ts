@@ -28,6 +28,16 @@ export async function readCatalog(
   return await readTables(session, oids.map(Number));
 }
 
+/** Whether the table is, by now, a partition of another. */
+export async function isPartition(session: SqlSession, oid: number): Promise<boolean> {
+  const [row] = await query<{ is_partition: boolean }>(
+    session,
+    'select relispartition as is_partition from pg_class where oid = $1',
+    [String(oid)],
+  );
+  return row?.is_partition ?? false;
+}
+
 /** The tables with these oids, leaves of partitioned tables included; unknown oids are left out. */
 export async function readTables(
   session: SqlSession,

@@ -63,13 +63,15 @@ function judgeServer({ server, slot }: PreflightFacts): Finding[] {
   return [...findings, ...judgeWalLimit(server.slotWalKeepMegabytes)];
 }
 
+const limitWalSql = `alter system set max_slot_wal_keep_size = '50GB';\nselect pg_reload_conf()`;
+
 function judgeWalLimit(megabytes: number): Finding[] {
   if (megabytes < 0) {
     return [
       warning(
         'max_slot_wal_keep_size is not limited',
         'while capture is stopped its slot keeps WAL without bound and can fill the disk of the source',
-        `alter system set max_slot_wal_keep_size = '50GB'`,
+        limitWalSql,
       ),
     ];
   }
@@ -78,7 +80,7 @@ function judgeWalLimit(megabytes: number): Finding[] {
     warning(
       `max_slot_wal_keep_size is ${megabytes} MB`,
       'a short stop or a large transaction is enough to invalidate the slot, and all tables must be read again',
-      `alter system set max_slot_wal_keep_size = '50GB'`,
+      limitWalSql,
     ),
   ];
 }
@@ -95,17 +97,29 @@ function judgeRole({ server, unreadable, tables }: PreflightFacts): Finding[] {
       ),
     );
   }
-  for (const table of tables.filter(({ oid }) => unreadable.has(oid))) {
-    const schema = quoteIdentifier(table.schema);
+  const closed = tables.filter(({ oid }) => unreadable.has(oid));
+  if (closed.length > 0) {
+    const which =
+      closed.length === 1
+        ? shortList(closed)
+        : `${closed.length} of ${tables.length} tables: ${shortList(closed)}`;
     findings.push(
       error(
-        `role "${server.role}" may not read ${tableName(table)}`,
+        `role "${server.role}" may not read ${which}`,
         'the snapshot reads every table once',
-        `grant usage on schema ${schema} to ${role}; grant select on ${quoteTable(table)} to ${role}`,
+        grantReading(closed, role),
       ),
     );
   }
   return findings;
+}
+
+function grantReading(tables: readonly CatalogTable[], role: string): string {
+  const schemas = [...new Set(tables.map(({ schema }) => quoteIdentifier(schema)))];
+  return [
+    ...schemas.map((schema) => `grant usage on schema ${schema} to ${role}`),
+    `grant select on ${quoteTables(tables)} to ${role}`,
+  ].join(';\n');
 }
 
 function judgeSlot({ slot, server }: PreflightFacts): Finding[] {
@@ -148,7 +162,7 @@ function judgePublication(facts: PreflightFacts): Finding[] {
     findings.push(error('no table would be captured', why, null));
   }
   if (publication === null) {
-    const list = wanted.map(quoteTable).join(', ');
+    const list = quoteTables(wanted);
     const may = server.mayCreateInDatabase ? '' : ` (role "${server.role}" may not create it)`;
     const why = `it says which tables are streamed; create it before the slot${may}`;
     const sql = `create publication ${name} for table ${list} with (publish_via_partition_root = true)`;
@@ -163,7 +177,7 @@ function judgePublication(facts: PreflightFacts): Finding[] {
       warning(
         `publication "${publication.name}" lacks ${missing.length} of ${wanted.length} tables: ${shortList(missing)}`,
         'their changes are not streamed',
-        `alter publication ${name} add table ${missing.map(quoteTable).join(', ')}`,
+        `alter publication ${name} add table ${quoteTables(missing)}`,
       ),
     );
   }
@@ -236,11 +250,11 @@ function hasIdentity(table: CatalogTable): boolean {
 }
 
 function judgeUnfit({ unfit }: PreflightFacts): Finding[] {
-  return unfit.map(({ name, kind }) =>
+  return unfit.map(({ kind, ...table }) =>
     warning(
-      `${name} is ${kind === 'foreign' ? 'a foreign table' : 'unlogged'}`,
+      `${tableName(table)} is ${kind === 'foreign' ? 'a foreign table' : 'unlogged'}`,
       'its changes are not in the WAL, so it is not captured',
-      kind === 'unlogged' ? `alter table ${name} set logged` : null,
+      kind === 'unlogged' ? `alter table ${quoteTable(table)} set logged` : null,
     ),
   );
 }
@@ -266,6 +280,11 @@ function warning(what: string, why: string, sql: string | null): Finding {
 
 function quoteTable(table: { readonly schema: string; readonly name: string }): string {
   return `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
+}
+
+/** One a line where there are many. */
+function quoteTables(tables: readonly CatalogTable[]): string {
+  return tables.map(quoteTable).join(tables.length > 5 ? ',\n  ' : ', ');
 }
 
 function shortList(tables: readonly CatalogTable[]): string {

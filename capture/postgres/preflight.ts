@@ -55,6 +55,7 @@ export interface ServerFacts {
 }
 
 export interface UnfitRelation {
+  readonly schema: string;
   readonly name: string;
   readonly kind: 'unlogged' | 'foreign';
 }
@@ -127,7 +128,7 @@ async function readUnfit(
 ): Promise<readonly UnfitRelation[]> {
   const matches = compilePatterns(patterns);
   const rows = await query<UnfitRelation>(session, unfitSql);
-  return rows.filter((row) => matches(row.name));
+  return rows.filter((row) => matches(`${row.schema}.${row.name}`));
 }
 
 interface ServerRow {
@@ -146,7 +147,15 @@ interface ServerRow {
   readonly database: string;
 }
 
-// Managed services give the right to replicate through roles of their own.
+/** A condition: the role of this name may replicate. Managed services give the right through roles of their own. */
+export function mayReplicateSql(roleName: string): string {
+  return /* sql */ `exists (
+      select from pg_roles r
+      where (r.rolname = ${roleName} and (r.rolreplication or r.rolsuper))
+        or (r.rolname in ('rds_replication', 'azure_pg_admin', 'cloudsqlreplica', 'alloydbreplica')
+          and pg_has_role(${roleName}, r.oid, 'member')))`;
+}
+
 const serverSql = /* sql */ `
   select current_setting('server_version_num')::int as version_number,
     current_setting('server_version') as version_text,
@@ -158,12 +167,7 @@ const serverSql = /* sql */ `
     (select setting::int from pg_settings where name = 'max_slot_wal_keep_size') as slot_wal_keep,
     current_user as role, current_database() as database,
     has_database_privilege(current_database(), 'create') as may_create,
-    exists (
-      select from pg_roles r
-      where (r.rolname = current_user and (r.rolreplication or r.rolsuper))
-        or (r.rolname in ('rds_replication', 'azure_pg_admin', 'cloudsqlreplica', 'alloydbreplica')
-          and pg_has_role(r.oid, 'member'))
-    ) as may_replicate`;
+    ${mayReplicateSql('current_user')} as may_replicate`;
 
 const unreadableSql = /* sql */ `
   select t.oid::text as oid from unnest($1::oid[]) t(oid)
@@ -172,9 +176,9 @@ const unreadableSql = /* sql */ `
     or not (has_table_privilege(t.oid, 'select') or has_any_column_privilege(t.oid, 'select'))`;
 
 const unfitSql = /* sql */ `
-  select n.nspname || '.' || c.relname as name,
+  select n.nspname as schema, c.relname as name,
     case when c.relkind = 'f' then 'foreign' else 'unlogged' end as kind
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where (c.relkind = 'f' or (c.relkind in ('r', 'p') and c.relpersistence = 'u'))
     and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-  order by name`;
+  order by n.nspname, c.relname`;

@@ -52,11 +52,25 @@ export async function readPublication(
       oid: Number(row.oid),
       schema: row.schema,
       name: row.name,
-      columns: row.columns,
+      columns:
+        row.columns === null ? null : sentColumns(row.columns, row.generated, found.server_version),
       rowFilter: row.row_filter,
     })),
   };
 }
+
+/** Before PostgreSQL 18 the catalog lists generated columns as published, and pgoutput sends none of them. */
+export function sentColumns(
+  listed: readonly string[],
+  generated: readonly string[],
+  serverVersion: number,
+): readonly string[] {
+  return serverVersion >= versionSendsGenerated
+    ? listed
+    : listed.filter((name) => !generated.includes(name));
+}
+
+const versionSendsGenerated = 180_000;
 
 export const operations: readonly PublishedOperation[] = ['insert', 'update', 'delete', 'truncate'];
 
@@ -76,6 +90,7 @@ interface PublishedTableRow {
   readonly schema: string;
   readonly name: string;
   readonly columns: string[] | null;
+  readonly generated: string[];
   readonly row_filter: string | null;
 }
 
@@ -86,7 +101,9 @@ const publicationSql = /* sql */ `
 
 const publishedTablesSql = /* sql */ `
   select c.oid::text as oid, t.schemaname as schema, t.tablename as name,
-    t.attnames::text[] as columns, t.rowfilter as row_filter
+    t.attnames::text[] as columns, t.rowfilter as row_filter,
+    array(select attname::text from pg_attribute
+      where attrelid = c.oid and attnum > 0 and attgenerated <> '') as generated
   from pg_publication_tables t
   join pg_namespace n on n.nspname = t.schemaname
   join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
@@ -94,7 +111,7 @@ const publishedTablesSql = /* sql */ `
 
 const publishedTablesSql14 = /* sql */ `
   select c.oid::text as oid, t.schemaname as schema, t.tablename as name,
-    null::text[] as columns, null::text as row_filter
+    null::text[] as columns, null::text as row_filter, '{}'::text[] as generated
   from pg_publication_tables t
   join pg_namespace n on n.nspname = t.schemaname
   join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename

@@ -108,11 +108,13 @@ async function work(job: Work): Promise<{ report: VerifyReport; summary: string 
     await untilStreaming(job.client, job.config.source.slot);
     return { text: 'reads the tables in chunks and streams what changes meanwhile' };
   });
-  const read = untilSnapshotIsDone(job.config);
+  const read = snapshotRead(job.config);
   await stages.run('Traffic', () => writeTraffic(job));
-  await stages.run('Snapshot', async () => ({
-    text: `${grouped(await read)} rows read in chunks, beside the stream`,
-  }));
+  await stages.run('Snapshot', async () => {
+    const { rows, seconds } = await read;
+    const rate = `${grouped(rows)} rows in ${seconds.toFixed(1)} s (${grouped(rows / seconds)}/s)`;
+    return { text: `${rate}, in chunks beside the stream` };
+  });
   await stages.run('Lake', () => catchUp(job));
   await stages.run('Python', async () => {
     await job.python;
@@ -121,6 +123,13 @@ async function work(job: Work): Promise<{ report: VerifyReport; summary: string 
   await stages.run('Models', () => build(job));
   const report = await stages.run('Verification', () => verify(job));
   return { report, summary: await summarise(job) };
+}
+
+/** How much the snapshot read, and in what time: it ends while the traffic is written. */
+async function snapshotRead(config: Config): Promise<{ rows: number; seconds: number }> {
+  const startedAt = performance.now();
+  const rows = await untilSnapshotIsDone(config);
+  return { rows, seconds: (performance.now() - startedAt) / 1000 };
 }
 
 async function startServer(dir: string, stages: Stages): Promise<EmbeddedPostgres> {
@@ -171,6 +180,7 @@ async function writeTraffic({
   signal,
   pipeline,
 }: Work) {
+  const startedAt = performance.now();
   const before = {
     changes: business.book.changeCount,
     transactions: business.book.transactions.length,
@@ -183,14 +193,20 @@ async function writeTraffic({
     signal,
     onTransaction: (_, changes) => {
       const lake = pipeline.says.get(demoSink);
-      const label = lake === undefined ? 'traffic' : `traffic (lake: ${lake})`;
-      stages.progress({ label, done: changes - before.changes, unit: 'changes' });
+      stages.progress({
+        label: 'traffic',
+        done: changes - before.changes,
+        unit: 'changes',
+        ...(lake === undefined ? {} : { note: `lake: ${lake}` }),
+      });
     },
   });
   signal.throwIfAborted();
-  const changes = grouped(business.book.changeCount - before.changes);
+  const changes = business.book.changeCount - before.changes;
+  const rate = (changes * 1000) / (performance.now() - startedAt);
+  const transactions = business.book.transactions.length - before.transactions;
   return {
-    text: `${changes} changes in ${grouped(business.book.transactions.length - before.transactions)} transactions, a migration half-way`,
+    text: `${grouped(changes)} changes in ${grouped(transactions)} transactions (${grouped(rate)}/s), a migration half-way`,
   };
 }
 
@@ -221,9 +237,9 @@ async function build({ config, dir, projectRoot, signal, stages }: Work) {
       signal,
       onProgress: ({ done, total, message }) =>
         stages.progress({
-          label: message,
+          label: total === 0 ? message : 'models',
           done,
-          ...(total === 0 ? {} : { total }),
+          ...(total === 0 ? {} : { total, note: message }),
           unit: 'models and tests',
         }),
     }),

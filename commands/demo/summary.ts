@@ -166,13 +166,16 @@ async function readLives(lake: LakeReader): Promise<readonly Life[]> {
 
 async function features(lake: LakeReader): Promise<string> {
   const rows = await lake.rows(/* sql */ `
-    select master_key, role, strftime(as_of, '%Y-%m-%d') as as_of, n_events_7d, n_events_30d, n_errors_30d,
+    select coalesce(masters.master_type || ' ' || masters.master_name, master_key) as master, role,
+      strftime(as_of, '%Y-%m-%d') as as_of, n_events_7d, n_events_30d, n_errors_30d,
       n_distinct_types_30d, active_days_30d, round(hours_since_last_event, 1) as hours_since
-    from analytics.feat_master_activity_daily order by as_of desc, n_events_30d desc, master_key limit 3`);
+    from analytics.feat_master_activity_daily
+    left join analytics.dim_masters as masters using (master_key)
+    order by as_of desc, n_events_30d desc, master_key limit 3`);
   return section(
     'Features (analytics.feat_master_activity_daily)',
     renderTable(rows, {
-      master_key: 'master',
+      master: 'master',
       role: 'role',
       as_of: 'as of',
       n_events_7d: 'events 7 d',

@@ -7,7 +7,7 @@ import { mappingText } from '../../models/mapping-file.ts';
 import type { Mapping } from '../../models/mapping.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import { renderConfiguration } from './configuration-text.ts';
-import { readFacts } from './read-facts.ts';
+import { readFacts, readLeftOut, readRights } from './read-facts.ts';
 import { renderSourceSql, type SourceStatement, sourceStatements } from './source-sql.ts';
 
 const oldestVersion = 140_000;
@@ -17,6 +17,8 @@ export interface InitPlan {
   readonly configuration: string;
   readonly sql: string;
   readonly statements: readonly SourceStatement[];
+  /** Tables that the patterns leave out, by schema. */
+  readonly leftOut: ReadonlyMap<string, number>;
 }
 
 export interface InitChoices {
@@ -50,7 +52,7 @@ export async function planInit(session: SqlSession, choices: InitChoices): Promi
   }
   const mapping = discoverMapping(tables);
   const statements = sourceStatements(facts, {
-    role: role ?? facts.user,
+    rights: await readRights(session, facts.role, tables),
     publication: 'tributary',
     tables,
   });
@@ -65,6 +67,7 @@ export async function planInit(session: SqlSession, choices: InitChoices): Promi
     configuration,
     sql: renderSourceSql(statements, facts.database),
     statements,
+    leftOut: await readLeftOut(session, patterns),
   };
 }
 

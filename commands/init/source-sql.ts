@@ -4,15 +4,24 @@ import type { CatalogTable } from '../../schemas/catalog.ts';
 /** What the server is like now, as far as the SQL depends on it. */
 export interface SourceFacts {
   readonly database: string;
-  /** The role that asked. */
-  readonly user: string;
-  readonly userMayReplicate: boolean;
+  /** The role that will stream. */
+  readonly role: string;
   readonly walLevel: string;
   readonly versionNumber: number;
-  readonly roleExists: boolean;
   readonly publicationExists: boolean;
   readonly publishedTables: readonly string[];
 }
+
+/** What the role that will stream may do already. */
+export interface RoleRights {
+  readonly mayReplicate: boolean;
+  readonly mayConnect: boolean;
+  /** Tables to capture that it may not read. */
+  readonly unreadable: readonly CatalogTable[];
+}
+
+/** From here on the server refuses updates whose replica identity has unpublished generated columns. */
+const versionChecksGenerated = 180_000;
 
 export interface SourceStatement {
   /** Why it is needed; a comment in the file. */
@@ -24,22 +33,21 @@ export interface SourceStatement {
 
 /**
  * The exact SQL that makes a database ready, in the order to run it; what is there already is left
- * out. `role` reads the tables and streams; it is made unless the asking role can do so itself. Pure.
+ * out. `rights` are those of the role that reads the tables and streams; null: it is yet to be made. Pure.
  */
-export function sourceStatements(
-  facts: SourceFacts,
-  wanted: {
-    readonly role: string;
-    readonly publication: string;
-    readonly tables: readonly CatalogTable[];
-  },
-): SourceStatement[] {
+export function sourceStatements(facts: SourceFacts, wanted: WantedSource): SourceStatement[] {
   return [
     ...settingStatements(facts),
-    ...roleStatements(facts, wanted.role, wanted.tables),
+    ...roleStatements(facts, wanted),
     ...identityStatements(wanted.tables),
     ...publicationStatements(facts, wanted),
   ];
+}
+
+interface WantedSource {
+  readonly rights: RoleRights | null;
+  readonly publication: string;
+  readonly tables: readonly CatalogTable[];
 }
 
 function settingStatements({ walLevel }: SourceFacts): SourceStatement[] {
@@ -49,46 +57,47 @@ function settingStatements({ walLevel }: SourceFacts): SourceStatement[] {
 }
 
 function roleStatements(
-  facts: SourceFacts,
-  role: string,
-  tables: readonly CatalogTable[],
+  { role, database }: SourceFacts,
+  { rights, tables }: WantedSource,
 ): SourceStatement[] {
-  if (role === facts.user && facts.userMayReplicate) return [];
   const name = quoteIdentifier(role);
-  const schemas = [...new Set(tables.map((table) => table.schema))].toSorted();
-  const create = facts.roleExists
-    ? { why: `The role ${role} streams changes.`, sql: `alter role ${name} with replication` }
-    : {
-        why: `The role that streams changes; give it a password (psql: \\password ${role}).`,
-        sql: `create role ${name} with login replication`,
-      };
-  return [
-    create,
-    {
-      why: 'It connects and reads the tables for the snapshot.',
-      sql: `grant connect on database ${quoteIdentifier(facts.database)} to ${name}`,
-    },
-    ...schemas.flatMap((schema) => [
+  const statements: SourceStatement[] = [];
+  if (rights === null) {
+    statements.push({
+      why: `The role that streams changes; give it a password (psql: \\password ${role}).`,
+      sql: `create role ${name} with login replication`,
+    });
+  } else if (!rights.mayReplicate) {
+    const why = `The role ${role} streams changes.`;
+    statements.push({ why, sql: `alter role ${name} with replication` });
+  }
+  if (rights?.mayConnect !== true) {
+    const sql = `grant connect on database ${quoteIdentifier(database)} to ${name}`;
+    statements.push({ why: 'It connects to the database.', sql });
+  }
+  const unreadable = rights?.unreadable ?? tables;
+  for (const schema of [...new Set(unreadable.map((table) => table.schema))].toSorted()) {
+    statements.push(
       {
-        why: `Reading schema ${schema}.`,
+        why: `It reads every table once: first the schema ${schema}.`,
         sql: `grant usage on schema ${quoteIdentifier(schema)} to ${name}`,
       },
       {
-        why: `Reading its tables.`,
+        why: `Then the tables of it.`,
         sql: `grant select on all tables in schema ${quoteIdentifier(schema)} to ${name}`,
       },
-    ]),
-  ];
+    );
+  }
+  return statements;
 }
+
+const hasNoIdentity = (table: CatalogTable) =>
+  table.replicaIdentity === 'nothing' ||
+  (table.replicaIdentity === 'default' && table.primaryKey.length === 0);
 
 /** Without an identity PostgreSQL refuses updates and deletes of a published table: the application would break. */
 function identityStatements(tables: readonly CatalogTable[]): SourceStatement[] {
-  const bare = tables.filter(
-    (table) =>
-      table.replicaIdentity === 'nothing' ||
-      (table.replicaIdentity === 'default' && table.primaryKey.length === 0),
-  );
-  return bare.map((table) => ({
+  return tables.filter(hasNoIdentity).map((table) => ({
     why: `${table.schema}.${table.name} has no primary key: once published, its updates and deletes would fail without this.`,
     sql: `alter table ${tableIdentifier(table)} replica identity full`,
   }));
@@ -96,31 +105,52 @@ function identityStatements(tables: readonly CatalogTable[]): SourceStatement[] 
 
 function publicationStatements(
   facts: SourceFacts,
-  {
-    publication,
-    tables,
-  }: { readonly publication: string; readonly tables: readonly CatalogTable[] },
+  { publication, tables }: WantedSource,
 ): SourceStatement[] {
   const missing = tables.filter(
     (table) => !facts.publishedTables.includes(`${table.schema}.${table.name}`),
   );
-  if (missing.length === 0 && facts.publicationExists) return [];
   const name = quoteIdentifier(publication);
   const list = missing.map(tableIdentifier).join(',\n  ');
+  const generated = missing.filter((table) => needsGeneratedColumns(facts, table));
   if (facts.publicationExists) {
+    const first = generated[0];
     return [
-      {
-        why: 'Tables that the publication lacks.',
-        sql: `alter publication ${name} add table\n  ${list}`,
-      },
+      ...(first === undefined ? [] : [publishGeneratedColumns(name, first)]),
+      ...(missing.length === 0
+        ? []
+        : [
+            {
+              why: 'Tables that the publication lacks.',
+              sql: `alter publication ${name} add table\n  ${list}`,
+            },
+          ]),
     ];
   }
   const why = 'The tables whose changes are streamed.';
   if (tables.length === 0) return [{ why, sql: `create publication ${name}` }];
-  const viaRoot = tables.some((table) => table.kind === 'p')
-    ? ' with (publish_via_partition_root = true)'
-    : '';
-  return [{ why, sql: `create publication ${name} for table\n  ${list}${viaRoot}` }];
+  const options = [
+    ...(tables.some((table) => table.kind === 'p') ? ['publish_via_partition_root = true'] : []),
+    ...(generated.length > 0 ? ['publish_generated_columns = stored'] : []),
+  ];
+  const suffix = options.length === 0 ? '' : ` with (${options.join(', ')})`;
+  return [{ why, sql: `create publication ${name} for table\n  ${list}${suffix}` }];
+}
+
+/** A row that is its own identity must be published whole, or its updates and deletes are refused. */
+function needsGeneratedColumns(facts: SourceFacts, table: CatalogTable): boolean {
+  return (
+    facts.versionNumber >= versionChecksGenerated &&
+    (table.replicaIdentity === 'full' || hasNoIdentity(table)) &&
+    table.columns.some((column) => column.isGenerated)
+  );
+}
+
+function publishGeneratedColumns(publication: string, table: CatalogTable): SourceStatement {
+  return {
+    why: `${table.schema}.${table.name} has generated columns and no key: unless they are published, its updates and deletes would fail.`,
+    sql: `alter publication ${publication} set (publish_generated_columns = stored)`,
+  };
 }
 
 const tableIdentifier = (table: CatalogTable) =>

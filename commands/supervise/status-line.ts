@@ -21,7 +21,7 @@ export function createStatusLine(
   const draw = () => {
     if (!isTTY || texts.size === 0) return;
     const line = [...texts].map(([role, text]) => `${role}: ${text}`).join(' · ');
-    stream.write(`\r\u001B[2K${line.slice(0, (stream.columns ?? 80) - 1)}`);
+    stream.write(`\r\u001B[2K${line.slice(0, (stream.columns || 80) - 1)}`);
     isShown = true;
   };
   const logStream = new Writable({

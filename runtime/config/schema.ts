@@ -19,10 +19,11 @@ import {
 } from './log-fields.ts';
 import { bigquerySinkSchema, duckdbSinkSchema, tablePatternProblem } from './sink-fields.ts';
 
-const postgresUrlProblem = (url: string): string | undefined =>
+/** What is wrong with the address of the source, without a word of it; undefined when it can be tried. */
+export const postgresUrlProblem = (url: string): string | undefined =>
   /^postgres(ql)?:\/\//.test(url) && URL.canParse(url)
     ? undefined
-    : 'is not a PostgreSQL URL; write it like postgres://user@host:5432/database';
+    : 'is not a PostgreSQL URL; write it like postgres://user@host:5432/database, / ? # @ in a password as %2F %3F %23 %40';
 
 const namePattern = /^[a-z_][a-z0-9_]*$/;
 const slotProblem = (name: string): string | undefined =>

@@ -90,6 +90,17 @@ test('a role without rights is told what to grant', async () => {
   ]);
   for (const { sql } of found) await postgres.run(database, sql ?? '');
   expect(await findings(String(url))).toEqual([]);
+  // However many tables it lacks, it is one finding, with one piece of SQL for all of them.
+  await postgres.run(
+    database,
+    `create schema shut; create table shut."Of It"(id bigint primary key); create table more(id bigint primary key)`,
+  );
+  const wider = { ...options, tables: ['public.*', 'shut.*'] };
+  const [rights, ...others] = await findings(String(url), wider);
+  expect(others).toEqual([]);
+  expect(rights?.what).toBe('role "reader" may not read 2 of 3 tables: public.more, shut.Of It');
+  await postgres.run(database, rights?.sql ?? '');
+  expect(await findings(String(url), wider)).toEqual([]);
 });
 
 test('what is published in part, or not at all, is a warning', async () => {
@@ -97,13 +108,19 @@ test('what is published in part, or not at all, is a warning', async () => {
   await postgres.run(
     'partial',
     `create table item(id bigint primary key); create table other(id bigint primary key);
-     create unlogged table scratch(id bigint primary key);
+     create unlogged table "Scratch pad"(id bigint primary key);
      create publication tributary for table item with (publish = 'insert, update')`,
   );
-  expect(brief(await findings(url))).toEqual([
+  const found = await findings(url);
+  expect(brief(found)).toEqual([
     'warning: publication "tributary" lacks 1 of 2 tables: public.other',
     'warning: publication "tributary" leaves out delete, truncate',
-    'warning: public.scratch is unlogged',
+    'warning: public.Scratch pad is unlogged',
+  ]);
+  for (const { sql } of found) await postgres.run('partial', sql ?? '');
+  const after = brief(await findings(url));
+  expect(after).toEqual([
+    'warning: publication "tributary" lacks 1 of 3 tables: public.Scratch pad',
   ]);
 });
 

@@ -266,6 +266,40 @@ test('a table added to the publication is read, with what it held before', async
   await capture.stop();
 });
 
+test.each([
+  ['under the name of the root, of which alone there is a topic', true, { root: 4 }],
+  ['under their own names where the publication says so', false, { low: 2, high: 2 }],
+])('rows of partitions come %s', async (_, viaRoot, expected) => {
+  const name = `partitions_${viaRoot}`;
+  const url = await postgres.createDatabase(name);
+  await postgres.run(
+    name,
+    `create table root(id int primary key, note text) partition by range (id);
+    create table low partition of root for values from (0) to (100);
+    create table high partition of root for values from (100) to (200);
+    insert into root values (1, 'read'), (101, 'read');
+    create publication tributary for table root with (publish_via_partition_root = ${viaRoot})`,
+  );
+  await using bench = await openBench();
+  await using capture = await bench.startRead(bench.options({ url, slot: name }));
+  await postgres.run(name, `begin; insert into root values (2, 'a'), (102, 'b'); commit`);
+  await bench.caughtUp(postgres, capture);
+  const tables = ['root', 'low', 'high'];
+  const counted = await Promise.all(
+    tables.map(async (table) => [table, (await bench.records(`public.${table}`)).length] as const),
+  );
+  expect(Object.fromEntries(counted.filter(([, count]) => count > 0))).toEqual(expected);
+  const topics = [...(await bench.log.ranges()).keys()];
+  expect(tables.filter((table) => topics.includes(`app.public.${table}`))).toEqual(
+    Object.keys(expected),
+  );
+  await postgres.run(name, 'truncate root');
+  await bench.caughtUp(postgres, capture);
+  const cleared = await bench.records(`public.${Object.keys(expected)[0]}`);
+  expect(cleared.at(-1)?.op).toBe('t');
+  await capture.stop();
+});
+
 test('tables that the patterns leave out are not captured', async () => {
   const name = 'patterns';
   const url = await postgres.createDatabase(name);

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { freePort } from '../../commands/stack/postgres.ts';
+import { createLeaseOwner } from '../../sinks/duckdb/lease.ts';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
 import { runCommandLine } from '../support/command-line.ts';
 import { metricOf } from '../support/metric-of.ts';
@@ -150,11 +151,32 @@ test('check finds nothing wrong, or says what, why and the SQL that mends it', a
   const bad = await run(['check']);
   expect(bad.exit).toBe(3);
   expect(bad.stdout).toMatch(/error .*publication/);
-  expect(bad.stdout).toMatch(/^ {4}create publication/m);
+  expect(bad.stdout).toMatch(/^ {4}create publication[^;]*;$/m);
   const { findings } = JSON.parse((await run(['check', '--json'])).stdout) as {
     findings: { severity: string }[];
   };
   expect(findings.filter(({ severity }) => severity === 'error')).toHaveLength(1);
+});
+
+test('models without a lake are told what makes one; those that Ctrl-C breaks off are no defect', async () => {
+  await configure('models: { sink: lake, mapping: ./mapping.yaml }');
+  await writeFile(path.join(dir, 'mapping.yaml'), 'version: 1\nmaster: null\ntables: {}\n');
+  const early = await run(['models', 'build']);
+  expect(early.exit).toBe(5);
+  expect(early.stderr).toMatch(
+    /lake .*lake\.duckdb does not exist yet.*\n {2}hint: start `tributary run`/,
+  );
+  // A sink that never lends its lake: the models wait for it.
+  using sink = createLeaseOwner(path.join(dir, 'lake.duckdb'));
+  await using models = startCommandLine(['models', 'build'], {
+    cwd: dir,
+    env: { DATABASE_URL: server.url(database) },
+  });
+  await vi.waitUntil(() => sink.requested() !== null, { timeout: 30_000 });
+  expect(await models.stop('SIGINT')).toBe(130);
+  expect(models.output()).toBe(
+    'SIGINT: finishing what is in hand (once more stops at once)\nstopped before it was done\n',
+  );
 });
 
 describe('a source that cannot be had ends capture with its kind and exit code 3, and no password', () => {

@@ -92,6 +92,33 @@ test('the sample business is understood without a hint', async () => {
   expect(tables['public.service_activity_trace']?.key).toEqual([]);
 });
 
+test('actors are looked up among the users, and those of a declared key where it leads', async () => {
+  const mapping = await discover(
+    'two_user_tables',
+    /* sql */ `
+      create table master (id bigint primary key, uuid uuid unique, type text, name text);
+      create table service_admin_user (id uuid primary key, master_id bigint references master (id), email text);
+      create table service_user_master (id uuid primary key, master_id bigint references master (id), email text);
+      create table service_event (id uuid primary key, master_id bigint references master (id), user_id uuid,
+        event_type text, occurred_at timestamptz);
+      create table service_admin_audit_log (id uuid primary key, user_id uuid references service_admin_user (id),
+        action text, "timestamp" timestamptz);`,
+  );
+  const actorOf = (table: string) => mapping.tables[`public.${table}`]?.actor;
+  const user = { column: 'user_id', targetColumn: 'id' };
+  expect(actorOf('service_event')).toEqual({ ...user, table: 'public.service_user_master' });
+  expect(actorOf('service_admin_audit_log')).toEqual({
+    ...user,
+    table: 'public.service_admin_user',
+  });
+  expect(mapping.tables['public.service_event']?.references).toContainEqual({
+    ...user,
+    table: 'public.service_user_master',
+    typeColumn: null,
+    declared: false,
+  });
+});
+
 test('a database without masters gets a mapping without one', async () => {
   const mapping = await discover('pgbench', pgbenchSql(1));
   expect(mapping.master).toBeNull();

@@ -66,6 +66,48 @@ test('a role without rights gets the SQL that a superuser has to run, and what w
   expect(sql).toContain('create publication "tributary" for table\n  "public"."t";');
 });
 
+test('a role that may replicate is granted what it lacks, and nothing that it has', async () => {
+  const url = await server.createDatabase('granted');
+  await server.run(
+    'granted',
+    `create schema other; create table other.t (id int primary key); create table t (id int primary key);
+     create role streamer login replication password 'p'`,
+  );
+  const target = path.join(dir, 'granted');
+  const asStreamer = url.replace(/\/\/[^@]+@/, '//streamer:p@');
+  const own = await runCommandLine(['init', '--source', asStreamer, '--dir', target]);
+  expect(own.stdout).toContain('tributary.sql read and run (3 statements)');
+  expect(own.stdout).toContain('Left out: 1 of schema other; choose with --tables');
+  const sql = await readFile(path.join(target, 'tributary.sql'), 'utf8');
+  expect(sql).toContain('grant usage on schema "public" to "streamer";');
+  expect(sql).toContain('grant select on all tables in schema "public" to "streamer";');
+  expect(sql).not.toContain('alter role');
+  await server.run('granted', sql);
+  const words = ['init', '--source', url, '--role', 'streamer', '--dir', target, '--force'];
+  const again = await runCommandLine(words);
+  expect(again.stdout).not.toContain('tributary.sql read and run');
+  expect(await readFile(path.join(target, 'tributary.sql'), 'utf8')).toContain('Nothing:');
+});
+
+test('a table without a key that has generated columns can still be updated once it is published', async () => {
+  const url = await server.createDatabase('generated');
+  const keyless = (name: string) =>
+    `create table ${name} (a int, twice int generated always as (a * 2) stored); insert into ${name} values (1)`;
+  await server.run('generated', keyless('first'));
+  const words = ['init', '--source', url, '--dir', path.join(dir, 'generated'), '--apply'];
+  expect((await runCommandLine(words)).stdout).toContain('Applied 2 of 2 statements.');
+  await server.run('generated', 'update first set a = 2');
+  // The same for one that comes later, where the publication does not publish them yet.
+  await server.run(
+    'generated',
+    `alter publication tributary set (publish_generated_columns = none); ${keyless('second')};
+     alter publication tributary drop table first; drop table first`,
+  );
+  const later = await runCommandLine([...words, '--force']);
+  expect(later.stdout).toContain('Applied 3 of 3 statements.');
+  await server.run('generated', 'update second set a = 2');
+});
+
 test('a wrong password and a missing table are said in one sentence with a way out', async () => {
   const url = await server.createDatabase('empty');
   const wrong = await runCommandLine([
@@ -78,6 +120,12 @@ test('a wrong password and a missing table are said in one sentence with a way o
   expect(wrong.exit).toBe(3);
   expect(wrong.stderr).toContain('password');
   expect(wrong.stderr).not.toContain('wrong-secret');
+  for (const other of ['mysql://app:wrong-secret@db/shop', 'postgres://app:wrong#secret@db/shop']) {
+    const refused = await runCommandLine(['init', '--source', other, '--dir', dir]);
+    expect(refused.exit).toBe(2);
+    expect(refused.stderr).toMatch(/^error: --source is not a PostgreSQL URL; write it like .*%23/);
+    expect(refused.stderr).not.toContain('secret');
+  }
   const none = await runCommandLine(['init', '--source', url, '--dir', dir]);
   expect(none.exit).toBe(3);
   expect(none.stderr).toContain('database empty has no table like public.*');

@@ -128,9 +128,9 @@ export async function writeLake(
 }
 
 function createChanges({ name, columns }: HistoryTable): string {
-  const own = Object.entries(columns).map(([column, type]) => `"${column}" ${type}`);
+  const own = Object.entries(columns).map(([column, type]) => `"${column}" ${type},`);
   return /* sql */ `create schema if not exists public;
-    create table if not exists public."${name}__changes" (${own.join(', ')},
+    create table if not exists public."${name}__changes" (${own.join(' ')}
     _cdc_op varchar, _cdc_seq varchar, _cdc_lsn varchar, _cdc_xid bigint, _cdc_committed_at timestamptz,
     _cdc_captured_at timestamptz, _cdc_loaded_at timestamptz, _cdc_topic varchar, _cdc_partition integer,
     _cdc_offset bigint, _cdc_schema_id integer, _cdc_unchanged varchar[], _cdc_exact varchar,
@@ -141,7 +141,7 @@ function insertChanges({ name, columns }: HistoryTable, changes: readonly PlainC
   const rows = changes.map((change) => {
     const own = Object.entries(columns).map(([column, type]) => {
       const value = change.unchanged.includes(column) ? null : (change.row[column] ?? null);
-      return `cast(${literal(value)} as ${type})`;
+      return `cast(${literal(value)} as ${type}), `;
     });
     const unchanged = change.unchanged.map(literal).join(', ');
     const committed =
@@ -149,7 +149,7 @@ function insertChanges({ name, columns }: HistoryTable, changes: readonly PlainC
         ? 'null'
         : `timestamptz ${literal(change.committedAt.toISOString())}`;
     const captured = `timestamptz ${literal(change.capturedAt.toISOString())}`;
-    return `(${own.join(', ')}, '${change.op}', '${change.seq}', '0/1', ${change.xid ?? 'null'}, ${committed},
+    return `(${own.join('')}'${change.op}', '${change.seq}', '0/1', ${change.xid ?? 'null'}, ${committed},
       ${captured}, now(), 'app.public.${name}', 0, 0, 1, ${unchanged === '' ? 'null' : `[${unchanged}]`}, null, 'b')`;
   });
   return `insert into public."${name}__changes" values ${rows.join(',\n')}`;

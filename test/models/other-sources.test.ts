@@ -112,6 +112,40 @@ describe('models of databases that no one here wrote', () => {
     ]);
   });
 
+  test('a table without a column, and one of whose columns none may be shown, build', async () => {
+    const tables: readonly HistoryTable[] = [
+      { name: 'nothing', key: [], columns: {} },
+      { name: 'vault', key: [], columns: { secret: 'varchar' } },
+    ];
+    const mapped: MappedTable = { ...plain, key: [], tenant: null, createdAt: null, actor: null };
+    const mapping: Mapping = {
+      version: 1,
+      master: null,
+      tables: {
+        'public.nothing': { ...mapped, service: 'app', entity: 'nothing', masked: [] },
+        'public.vault': { ...mapped, service: 'app', entity: 'vault', denied: ['secret'] },
+      },
+    };
+    const history = new History();
+    history.snapshot(at(1), [
+      ['nothing', {}],
+      ['nothing', {}],
+    ]);
+    history.commit(at(2), (t) => {
+      t.remove('nothing', {});
+      t.insert('vault', { secret: 'x' });
+    });
+    const { rows } = await build(mapping, tables, history);
+    expect(
+      await rows(/* sql */ `select source_table, op, count(*) as n from analytics.fct_entity_changes
+        group by all order by all`),
+    ).toEqual([
+      { source_table: 'public.nothing', op: 'd', n: '1' },
+      { source_table: 'public.nothing', op: 'r', n: '2' },
+      { source_table: 'public.vault', op: 'c', n: '1' },
+    ]);
+  });
+
   test('an empty mapping builds empty models', async () => {
     const { rows } = await build({ version: 1, master: null, tables: {} }, [], new History());
     expect(await rows(/* sql */ `select count(*) as n from analytics.fct_events`)).toEqual([

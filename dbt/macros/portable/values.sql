@@ -93,8 +93,11 @@
     concat('{'{% for name, value in pairs %}, to_json_string({{ text_literal(name) }}), ':', to_json_string({{ value }}){{ ", ','" if not loop.last }}{% endfor %}, '}')
 {%- endmacro %}
 
-{# Those of several expressions that are not null, joined by commas. #}
-{% macro joined(expressions) %}{{ return(adapter.dispatch('joined')(expressions)) }}{% endmacro %}
+{# Those of several expressions that are not null, joined by commas; of none, nothing. #}
+{% macro joined(expressions) -%}
+    {%- if expressions | length == 0 -%} {{ return("''") }} {%- endif -%}
+    {{ return(adapter.dispatch('joined')(expressions)) }}
+{%- endmacro %}
 {% macro duckdb__joined(expressions) -%} concat_ws(',', {{ expressions | join(', ') }}) {%- endmacro %}
 {% macro bigquery__joined(expressions) -%} array_to_string([{{ expressions | join(', ') }}], ',') {%- endmacro %}
 
@@ -105,8 +108,9 @@
 {# A masked value: equal values stay equal, none can be read. #}
 {% macro masked_text(text) -%} {{ sha256_hex(text_literal(var('mask_key', '')) ~ ' || ' ~ text) }} {%- endmacro %}
 
-{# One text key from several texts; null and empty differ. #}
+{# One text key from several texts; null and empty differ. A table may have no column at all: its rows are alike. #}
 {% macro surrogate_key(expressions) -%}
+    {%- if expressions | length == 0 -%} {{ return(dbt.hash("''")) }} {%- endif -%}
     {{ dbt.hash(dbt.concat(surrogate_parts(expressions))) }}
 {%- endmacro %}
 {% macro surrogate_parts(expressions) %}

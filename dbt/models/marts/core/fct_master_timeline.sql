@@ -34,7 +34,8 @@ changes as (
     select
         change_id,
         source_table,
-        entity,
+        {# `service_notification_main` is the notification: "main created" would tell nobody anything. #}
+        case when entity = 'main' then service else entity end as noun,
         row_key,
         master_key,
         op,
@@ -95,12 +96,12 @@ changed as (
         'row_change' as kind,
         'owner' as role,
         case changes.op
-            when 'c' then changes.entity || ' created'
-            when 'r' then changes.entity || ' found'
-            when 'd' then changes.entity || ' deleted'
+            when 'c' then changes.noun || ' created'
+            when 'r' then changes.noun || ' found'
+            when 'd' then changes.noun || ' deleted'
             else coalesce(
-                changes.entity || ' changed: ' || changes.changed_columns,
-                changes.entity || ' written again'
+                changes.noun || ' changed: ' || changes.changed_columns,
+                changes.noun || ' written again'
             )
         end as summary,
         changes.source_table,
