@@ -50,10 +50,11 @@ export const verifyCommand = defineCommand({
     using progress = createProgressLine({ log: (line) => logger.info(line) });
     const log = await openLogReader(config);
     try {
-      const { url, publication, tables } = config.source;
+      const { url, publication, slot, tables } = config.source;
       const [isCaptured, isLoaded] = [compilePatterns(tables), compilePatterns(settings.tables)];
       const found = await verifyLake({
         source: { url, publication, wants: (table) => isCaptured(table) && isLoaded(table) },
+        slot,
         log,
         prefix: config.log.prefix,
         holdLake: configuredLake(name, config).hold(signal),

@@ -253,6 +253,7 @@ async function verify({ config, url, stages, signal }: Work) {
   try {
     const report = await verifyLake({
       source: { url, publication: config.source.publication, wants: () => true },
+      slot: config.source.slot,
       log,
       prefix: config.log.prefix,
       holdLake: configuredLake(demoSink, config).hold(signal),

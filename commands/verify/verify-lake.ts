@@ -1,15 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { closeSession, openSession, query } from '../../capture/postgres/connection.ts';
-import { readPublication } from '../../capture/postgres/publication.ts';
-import { readRewriteMarks, type RewriteMark } from '../../capture/postgres/rewrite-marks.ts';
-import { type ProgressRecord, readProgress } from '../../capture/progress.ts';
-import { wasRewritten } from '../../capture/rewrites.ts';
+import type { ProgressRecord } from '../../capture/progress.ts';
 import type { Log } from '../../log/log.ts';
 import { assert } from '../../runtime/assert.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import { formatLsn, type Lsn } from '../../schemas/lsn.ts';
 import { cutAfter, type PositionText } from '../../schemas/position.ts';
-import { tableName } from '../../schemas/table-schema.ts';
+import { awaitSnapshot } from './await-snapshot.ts';
 import { compareTables, type LakeRows, type TableReport } from './compare-tables.ts';
 import {
   openSourceSnapshot,
@@ -19,6 +15,8 @@ import {
 
 export interface VerifyOptions {
   readonly source: SourceSnapshotOptions;
+  /** The one that capture reads. */
+  readonly slot: string;
   readonly log: Log;
   readonly prefix: string;
   /**
@@ -47,15 +45,15 @@ export interface VerifyReport {
 
 /** How often a lake may have passed the snapshot's LSN before a new snapshot is not tried again. */
 const attemptsMax = 5;
-const snapshotPollMs = 250;
 
 /**
  * Compares source and lake, value for value, as of one LSN, while the source is written to. Throws
- * `source-unfit` when capture has never run, and what source, log and lake throw.
+ * `source-unfit` when capture has never run, or not for long enough to read every table, and what source,
+ * log and lake throw.
  */
 export async function verifyLake(options: VerifyOptions): Promise<VerifyReport> {
   const startedAt = performance.now();
-  const progress = await untilSnapshotIsDone(options);
+  const progress = await awaitSnapshot(options);
   for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
     await using snapshots = new AsyncDisposableStack();
     const compared = await compareOnce(snapshots, progress, options);
@@ -103,57 +101,6 @@ async function nudge(url: string): Promise<void> {
   const session = await openSession({ url });
   try {
     await query(session, `select pg_logical_emit_message(true, 'tributary.verify', '')`);
-  } finally {
-    await closeSession(session);
-  }
-}
-
-/** While tables are still to be read (again) the lake cannot equal the source. */
-async function untilSnapshotIsDone(options: VerifyOptions): Promise<ProgressRecord> {
-  const published = await publishedTables(options.source);
-  let waitingFor = 0;
-  for (;;) {
-    options.signal?.throwIfAborted();
-    const progress = await readProgress(options.log, options.prefix);
-    if (progress === null) {
-      const hint = 'start it: tributary run';
-      throw new PipelineError('source-unfit', 'capture has not written to this log yet', { hint });
-    }
-    const open = published.filter((table) => isOpen(table, progress));
-    if (open.length === 0) return progress;
-    if (open.length !== waitingFor) {
-      waitingFor = open.length;
-      const tables = open.length === 1 ? '1 table is' : `${open.length} tables are`;
-      options.onWait?.(`waiting for the snapshot: ${tables} still read`);
-    }
-    await pause(snapshotPollMs);
-  }
-}
-
-interface MarkedTable {
-  readonly oid: number;
-  readonly name: string;
-  readonly mark: RewriteMark | undefined;
-}
-
-/** Whether capture has not read the table yet, as it is by now, or has not even noticed that it must. */
-function isOpen({ oid, name, mark }: MarkedTable, progress: ProgressRecord): boolean {
-  if (progress.snapshot.tables[name]?.done !== true) return true;
-  return mark !== undefined && wasRewritten(progress.rewriteMarks?.[oid], mark);
-}
-
-async function publishedTables(source: SourceSnapshotOptions): Promise<readonly MarkedTable[]> {
-  const session = await openSession(source);
-  try {
-    const publication = await readPublication(session, source.publication);
-    const tables = (publication?.tables ?? []).filter((table) => source.wants(tableName(table)));
-    const oids = tables.map(({ oid }) => oid);
-    const marks = await readRewriteMarks(session, oids);
-    return tables.map((table) => ({
-      oid: table.oid,
-      name: tableName(table),
-      mark: marks.get(table.oid),
-    }));
   } finally {
     await closeSession(session);
   }

@@ -3,6 +3,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openLogReader } from '../../commands/open-log.ts';
+import { awaitSnapshot } from '../../commands/verify/await-snapshot.ts';
+import { loadConfig } from '../../runtime/config.ts';
 import { runCommandLine } from '../support/command-line.ts';
 import { runPgbench } from '../support/pgbench.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
@@ -139,3 +142,23 @@ async function tamper(statements: readonly string[]): Promise<void> {
   connection.closeSync();
   instance.closeSync();
 }
+
+test('a table that is to be read is not waited for while nobody reads the slot', async () => {
+  await server.run('shop', `create table late (id int primary key); insert into late values (1)`);
+  await server.run('shop', 'alter publication tributary add table late');
+  const config = loadConfig(path.join(dir, 'tributary.yaml'), env);
+  const { url, publication, slot } = config.source;
+  const log = await openLogReader(config);
+  const waiting = awaitSnapshot({
+    source: { url, publication, wants: () => true },
+    slot,
+    log,
+    prefix: config.log.prefix,
+    awayMsMax: 600,
+  });
+  await expect(waiting).rejects.toMatchObject({
+    kind: 'source-unfit',
+    message: '1 table is still to be read, and nobody has read slot "tributary" for 0.6 s',
+  });
+  await log.close();
+});
