@@ -1,4 +1,5 @@
 import type { Config, SinkConfig } from '../../runtime/config.ts';
+import { PipelineError } from '../../runtime/errors.ts';
 import type { RowImage } from '../../schemas/change.ts';
 import { type PositionText, positionZero } from '../../schemas/position.ts';
 import type { TableSchema } from '../../schemas/table-schema.ts';
@@ -102,7 +103,10 @@ class Stand {
     const { promise: late, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       const applied = [...this.#applied.values()].toSorted()[0] ?? positionZero;
-      reject(notThere({ until, applied, waitedMs: catchUpMs }));
+      const isTaken = this.#applied.size === this.#shareCount;
+      if (isTaken || until !== positionZero)
+        reject(notThere({ until, applied, waitedMs: catchUpMs }));
+      else reject(notTaken(this.#applied.size, this.#shareCount));
     }, catchUpMs);
     try {
       await Promise.race([this.#arrived.promise, ended, late]);
@@ -126,3 +130,10 @@ class Stand {
     this.#next.resolve();
   }
 }
+
+const notTaken = (taken: number, of: number) =>
+  new PipelineError(
+    'sink-failed',
+    `${taken} of ${of} shares were given up to verify within ${catchUpMs / 1000} s`,
+    { hint: 'a worker gives a share up after its batch: see `tributary status`, and try again' },
+  );
