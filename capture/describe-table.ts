@@ -44,7 +44,7 @@ export function relationOf(
 ): RelationMessage {
   const key = table.replicaIdentity === 'index' ? table.identityIndex : table.primaryKey;
   const isPublished = (column: CatalogColumn): boolean =>
-    publishedColumns === null ? !column.isGenerated : publishedColumns.includes(column.name);
+    publishedColumns === null ? column.generated === null : publishedColumns.includes(column.name);
   return {
     tag: 'relation',
     oid: table.oid,

@@ -32,7 +32,8 @@ export interface CatalogColumn {
   readonly nullable: boolean;
   readonly defaultExpression: string | null;
   readonly missingValue: string | null;
-  readonly isGenerated: boolean;
+  /** Virtual columns are computed when they are read: they are never streamed. */
+  readonly generated: 'stored' | 'virtual' | null;
   readonly comment: string | null;
 }
 

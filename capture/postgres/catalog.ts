@@ -145,7 +145,7 @@ interface ColumnRow extends OfTable {
   readonly nullable: boolean;
   readonly default_expression: string | null;
   readonly missing_value: string | null;
-  readonly is_generated: boolean;
+  readonly generated: 'stored' | 'virtual' | null;
   readonly comment: string | null;
 }
 
@@ -189,7 +189,8 @@ const columnSql = /* sql */ `
     not a.attnotnull as nullable,
     case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end as default_expression,
     (a.attmissingval::text::text[])[1] as missing_value,
-    a.attgenerated <> '' as is_generated, col_description(a.attrelid, a.attnum) as comment
+    case a.attgenerated when 's' then 'stored' when 'v' then 'virtual' end as generated,
+    col_description(a.attrelid, a.attnum) as comment
   from pg_attribute a
   left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped
@@ -249,7 +250,7 @@ function toColumn(row: ColumnRow): CatalogColumn {
     nullable: row.nullable,
     defaultExpression: row.default_expression,
     missingValue: row.missing_value,
-    isGenerated: row.is_generated,
+    generated: row.generated,
     comment: row.comment,
   };
 }

@@ -201,11 +201,22 @@ function judgeTable(facts: PreflightFacts, table: CatalogTable): Finding[] {
   const changes = publication?.operations.filter((name) => name === 'update' || name === 'delete');
   const harms = published !== undefined && (changes?.length ?? 0) > 0;
   const findings: Finding[] = [];
+  const why = harms
+    ? 'updates and deletes of it fail at the source while it is published'
+    : 'once it is published, updates and deletes of it fail at the source';
+  if (isNeverWhole(table, server.versionNumber)) {
+    const what = `${tableName(table)} has virtual columns, and its rows have no other identity than all of their columns`;
+    const hasKey = table.primaryKey.length > 0;
+    const advice = `${why}, for virtual columns are not published: ${hasKey ? 'let its primary key be the identity' : 'give it a primary key'}`;
+    const sql = hasKey
+      ? `alter table ${quoteTable(table)} replica identity default`
+      : `alter publication ${quoteIdentifier(options.publication)} drop table ${quoteTable(table)}`;
+    if (harms) findings.push(error(what, advice, sql));
+    else if (isWanted) findings.push(warning(what, advice, hasKey ? sql : null));
+    return findings;
+  }
   if (!hasIdentity(table)) {
     const what = `${tableName(table)} has no ${table.replicaIdentity === 'nothing' ? 'replica identity' : 'primary key or replica identity'}`;
-    const why = harms
-      ? 'updates and deletes of it fail at the source while it is published'
-      : 'once it is published, updates and deletes of it fail at the source';
     const sql = `alter table ${quoteTable(table)} replica identity full`;
     if (harms || isWanted) findings.push(harms ? error(what, why, sql) : warning(what, why, sql));
   } else if (isWanted && table.primaryKey.length === 0 && table.identityIndex.length === 0) {
@@ -218,7 +229,7 @@ function judgeTable(facts: PreflightFacts, table: CatalogTable): Finding[] {
     );
   }
   const hidden = table.columns.filter(
-    (column) => column.isGenerated && !published?.columns?.includes(column.name),
+    ({ name, generated }) => generated !== null && published?.columns?.includes(name) !== true,
   );
   const isRefused =
     server.versionNumber >= versionChecksGenerated && table.replicaIdentity === 'full';
@@ -232,6 +243,15 @@ function judgeTable(facts: PreflightFacts, table: CatalogTable): Finding[] {
     );
   }
   return findings;
+}
+
+/** No publication makes updates of such a table possible: its identity is whole rows, and they cannot be sent whole. */
+export function isNeverWhole(table: CatalogTable, serverVersion: number): boolean {
+  return (
+    serverVersion >= versionChecksGenerated &&
+    (table.replicaIdentity === 'full' || !hasIdentity(table)) &&
+    table.columns.some(({ generated }) => generated === 'virtual')
+  );
 }
 
 function hasIdentity(table: CatalogTable): boolean {

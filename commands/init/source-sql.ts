@@ -1,4 +1,5 @@
 import { quoteIdentifier, quoteLiteral } from '../../capture/postgres/connection.ts';
+import { isNeverWhole } from '../../capture/postgres/preflight-rules.ts';
 import type { CatalogTable } from '../../schemas/catalog.ts';
 
 /** What the server is like now, as far as the SQL depends on it. */
@@ -36,12 +37,25 @@ export interface SourceStatement {
  * out. `rights` are those of the role that reads the tables and streams; null: it is yet to be made. Pure.
  */
 export function sourceStatements(facts: SourceFacts, wanted: WantedSource): SourceStatement[] {
+  const [fit, unfit] = [false, true].map((isUnfit) =>
+    wanted.tables.filter((table) => isNeverWhole(table, facts.versionNumber) === isUnfit),
+  ) as [CatalogTable[], CatalogTable[]];
   return [
     ...settingStatements(facts),
     ...roleStatements(facts, wanted),
-    ...identityStatements(wanted.tables),
-    ...publicationStatements(facts, wanted),
+    ...identityStatements(fit),
+    ...publicationStatements(facts, { ...wanted, tables: fit }),
+    ...unfit.map((table) => unfitNote(table, wanted)),
   ];
+}
+
+/** A comment: the statement in it would have the application's updates refused. */
+function unfitNote(table: CatalogTable, { publication }: WantedSource): SourceStatement {
+  const name = quoteIdentifier(publication);
+  return {
+    why: `${table.schema}.${table.name} has virtual columns and no identity but all of its columns: published, its updates and deletes would fail. Make a primary key its identity first.`,
+    sql: `-- alter publication ${name} add table ${tableIdentifier(table)}`,
+  };
 }
 
 interface WantedSource {
@@ -142,7 +156,7 @@ function needsGeneratedColumns(facts: SourceFacts, table: CatalogTable): boolean
   return (
     facts.versionNumber >= versionChecksGenerated &&
     (table.replicaIdentity === 'full' || hasNoIdentity(table)) &&
-    table.columns.some((column) => column.isGenerated)
+    table.columns.some(({ generated }) => generated !== null)
   );
 }
 

@@ -72,6 +72,31 @@ test('a published table whose updates would fail at the source is an error', asy
   ]);
 });
 
+test('a row that has virtual columns and only itself as identity cannot be published', async () => {
+  const url = await postgres.createDatabase('virtual');
+  await postgres.run(
+    'virtual',
+    `create table bare(id int, twice int generated always as (id * 2) virtual); alter table bare replica identity full;
+     create table keyed(id int primary key, twice int generated always as (id * 2) virtual); alter table keyed replica identity full;
+     insert into bare values (1); insert into keyed values (1);
+     create publication tributary for table bare, keyed with (publish_generated_columns = stored)`,
+  );
+  await expect(postgres.run('virtual', 'update keyed set id = 2')).rejects.toThrow('cannot update');
+  const found = await findings(url);
+  expect(brief(found)).toEqual(
+    ['bare', 'keyed'].map(
+      (name) =>
+        `error: public.${name} has virtual columns, and its rows have no other identity than all of their columns`,
+    ),
+  );
+  for (const { sql } of found) await postgres.run('virtual', sql ?? '');
+  await postgres.run('virtual', 'update keyed set id = 2; update bare set id = 2');
+  expect(brief(await findings(url))).toEqual([
+    'warning: publication "tributary" lacks 1 of 2 tables: public.bare',
+    'warning: public.bare has virtual columns, and its rows have no other identity than all of their columns',
+  ]);
+});
+
 test('a role without rights is told what to grant', async () => {
   const database = 'weakly';
   await postgres.createDatabase(database);

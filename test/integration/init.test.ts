@@ -108,6 +108,21 @@ test('a table without a key that has generated columns can still be updated once
   await server.run('generated', 'update second set a = 2');
 });
 
+test('a table whose updates no publication would let pass is left out, and said to be', async () => {
+  const url = await server.createDatabase('virtual');
+  await server.run(
+    'virtual',
+    `create table bare (a int, twice int generated always as (a * 2) virtual); insert into bare values (1);
+     create table item (id int primary key)`,
+  );
+  const target = path.join(dir, 'virtual');
+  await runCommandLine(['init', '--source', url, '--dir', target, '--apply']);
+  await server.run('virtual', 'update bare set a = 2');
+  const sql = await readFile(path.join(target, 'tributary.sql'), 'utf8');
+  expect(sql).toContain('-- public.bare has virtual columns and no identity');
+  expect(sql).toContain('create publication "tributary" for table\n  "public"."item";');
+});
+
 test('a wrong password and a missing table are said in one sentence with a way out', async () => {
   const url = await server.createDatabase('empty');
   const wrong = await runCommandLine([
