@@ -90,7 +90,8 @@ const attemptsMax = 4;
 async function verify({ shop }: BigqueryInstallation, sink: string) {
   for (let attempt = 1; ; attempt += 1) {
     const verified = await shop.command(['verify', '--sink', sink, '--values']);
-    if (!verified.stderr.includes('did not reach') || attempt === attemptsMax) return verified;
+    const wasLate = /did not reach|were given up/.test(verified.stderr);
+    if (!wasLate || attempt === attemptsMax) return verified;
   }
 }
 
