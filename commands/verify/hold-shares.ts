@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Config, SinkConfig } from '../../runtime/config.ts';
 import { PipelineError } from '../../runtime/errors.ts';
 import type { RowImage } from '../../schemas/change.ts';
@@ -48,7 +49,7 @@ export function holdShares(options: HoldSharesOptions): HoldLake {
             config: options.config,
             settings: options.settings,
             sink: options.newSink(share),
-            pause: stand.pauseOf(share),
+            pause: stand.pauseOf(share, signal),
             wants: (table) => shareOf(table, options.shareCount) === share,
             observer: {
               onOpened: ({ epoch }) => onOpened(epoch),
@@ -69,14 +70,13 @@ export function holdShares(options: HoldSharesOptions): HoldLake {
       return await use({ rows: options.rows }, applied > before ? applied : before);
     } finally {
       enough.abort();
-      stand.end();
       await work.catch(() => undefined);
     }
   };
 }
 
 /** Lets every share get to one place and wait there: first wherever it is, then the position. */
-class Stand {
+export class Stand {
   readonly #shareCount: number;
   #until: PositionText | null = null;
   #next = Promise.withResolvers<void>();
@@ -87,13 +87,14 @@ class Stand {
     this.#shareCount = shareCount;
   }
 
-  pauseOf(share: number): SinkPause {
+  /** Stands until it is to go on, or until the share is let go: let on before that, it would come back at once, for ever. */
+  pauseOf(share: number, signal: AbortSignal): SinkPause {
     return {
       requested: () => ({ until: this.#until }),
       run: async (applied) => {
         this.#applied.set(share, applied);
         if (this.#applied.size === this.#shareCount) this.#arrived.resolve();
-        await this.#next.promise;
+        if (!signal.aborted) await Promise.race([this.#next.promise, once(signal, 'abort')]);
       },
     };
   }
@@ -124,10 +125,6 @@ class Stand {
     const go = this.#next;
     this.#next = Promise.withResolvers();
     go.resolve();
-  }
-
-  end(): void {
-    this.#next.resolve();
   }
 }
 
