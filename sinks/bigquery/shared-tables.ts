@@ -126,7 +126,6 @@ async function createTables(lake: LakeConnection, tables: ShareTables): Promise<
   }
 }
 
-/** The checkpoint as a reader sees it; null in a lake that no sink has opened yet. */
 /** Number of shares that the lake is loaded with; null in one that no sink has opened yet. */
 async function readShareCount(lake: LakeConnection): Promise<number | null> {
   const shares = sharesOf(lake);
