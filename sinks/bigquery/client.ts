@@ -152,7 +152,7 @@ export class LakeConnection {
     const started = await this.#start(sql, [], this.#encryption(ofDestination));
     await this.#finished(started);
     const { jobId = '', location } = started.jobReference ?? {};
-    let pageToken: string | undefined;
+    let pageToken = '';
     do {
       const answer: Rows = await this.request<Rows>({
         method: 'GET',
@@ -160,12 +160,12 @@ export class LakeConnection {
         qs: {
           maxResults: rowsPerPage,
           ...(location === undefined ? {} : { location }),
-          ...(pageToken === undefined ? {} : { pageToken }),
+          ...(pageToken === '' ? {} : { pageToken }),
         },
       });
       yield (answer.rows ?? []).map(({ f }) => f.map(({ v }) => textOf(v)));
-      ({ pageToken } = answer);
-    } while (pageToken !== undefined);
+      ({ pageToken = '' } = answer);
+    } while (pageToken !== '');
   }
 
   /** Makes a table unless it is there. */

@@ -24,16 +24,17 @@ const suffix = /^_[0-9a-f]{8}_\d+$/;
 /** All tables and views of the dataset: a request that is not billed. */
 export async function listTables(lake: LakeConnection): Promise<readonly ListedTable[]> {
   const all: ListedTable[] = [];
-  let pageToken: string | undefined;
+  // Of the last page it is missing or, as Google's APIs may have it, empty (AIP-158).
+  let pageToken = '';
   do {
     const answer: TableList = await lake.request<TableList>({
       method: 'GET',
       uri: `/datasets/${lake.dataset}/tables`,
-      qs: { maxResults: tablesPerPage, ...(pageToken === undefined ? {} : { pageToken }) },
+      qs: { maxResults: tablesPerPage, ...(pageToken === '' ? {} : { pageToken }) },
     });
     all.push(...(answer.tables ?? []));
-    pageToken = answer.nextPageToken;
-  } while (pageToken !== undefined);
+    pageToken = answer.nextPageToken ?? '';
+  } while (pageToken !== '');
   return all;
 }
 

@@ -75,9 +75,9 @@ export async function startRealBigQuery(options: RealOptions): Promise<TestBigQu
 
 async function dropDatasets(server: BigQueryServer, prefix: string): Promise<void> {
   const home = `projects/${server.project}/datasets`;
-  let pageToken: string | undefined;
+  let pageToken = '';
   do {
-    const page = pageToken === undefined ? '' : `&pageToken=${pageToken}`;
+    const page = pageToken === '' ? '' : `&pageToken=${pageToken}`;
     const answer = await send(server, `${home}?maxResults=1000${page}`);
     for (const { datasetReference } of answer.datasets ?? []) {
       if (!datasetReference.datasetId.startsWith(prefix)) continue;
@@ -85,8 +85,8 @@ async function dropDatasets(server: BigQueryServer, prefix: string): Promise<voi
         method: 'DELETE',
       });
     }
-    pageToken = answer.nextPageToken;
-  } while (pageToken !== undefined);
+    pageToken = answer.nextPageToken ?? '';
+  } while (pageToken !== '');
 }
 
 function tokenSource(env: NodeJS.ProcessEnv): () => Promise<string> {

@@ -227,15 +227,15 @@ async function query(
 const jobOf = ({ jobs }: RestTools, { query }: RestRequest, ids: readonly string[]): Job =>
   jobs.get(ids[0] ?? '', ids[1] ?? '', query.get('location') ?? undefined);
 
-/** One page of a list, in the parts that REST calls by these names. */
+/** One page of a list, in the parts that REST calls by these names. The token of the last one is empty (AIP-158). */
 function pageOf<T>(
   items: readonly T[],
   query: URLSearchParams,
-): { page: readonly T[]; nextPageToken?: string } {
+): { page: readonly T[]; nextPageToken: string } {
   const start = Number(query.get('pageToken') ?? 0);
   const end = start + Number(query.get('maxResults') ?? items.length);
   const page = items.slice(start, end);
-  return end < items.length ? { page, nextPageToken: String(end) } : { page };
+  return { page, nextPageToken: end < items.length ? String(end) : '' };
 }
 
 async function jobAnswer(job: Job): Promise<unknown> {
