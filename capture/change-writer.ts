@@ -54,6 +54,9 @@ interface OpenFrame {
   readonly isTold: boolean;
 }
 
+/** Of logical messages of this program: of a fence's flush, of `verify`. They are no change of anybody's. */
+const ownPrefix = 'tributary.';
+
 /** Changes after which capture's clock is read again. */
 const clockChanges = 64;
 
@@ -137,7 +140,8 @@ export class ChangeWriter implements TransactionConsumer {
   }
 
   message(message: LogicalMessage): Pending {
-    if (message.transactional) this.#tellBegin(message.lsn);
+    const isOwn = message.prefix.startsWith(ownPrefix);
+    if (message.transactional && !isOwn) this.#tellBegin(message.lsn);
     if (message.transactional || message.prefix !== fencePrefix) return undefined;
     const emission = this.#options.snapshot.fence(message);
     if (emission === null) return this.point(message.lsn, false);

