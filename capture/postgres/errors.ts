@@ -91,7 +91,7 @@ function translationOfMessage(code: string, message: string): Translation | null
   if (/can no longer (get changes from|access) replication slot/.test(message)) {
     return { kind: 'source-gap' };
   }
-  if (code === '42501' && /WAL sender|replication slots|REPLICATION/.test(message)) {
+  if (code === '42501' && /wal ?sender|replication/i.test(message)) {
     return { kind: 'source-denied', hint: 'run as superuser: alter role <role> with replication' };
   }
   if (/^SASL|password must be a string/.test(message)) {

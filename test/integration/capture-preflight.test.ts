@@ -6,7 +6,10 @@ import {
   preflight,
   type PreflightOptions,
 } from '../../capture/postgres/preflight.ts';
-import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
+import { startTestPostgres, testPostgresMajor, type TestPostgres } from '../support/postgres.ts';
+
+/** Has no virtual columns, and publishes no generated ones. */
+const isOld = testPostgresMajor < 18;
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -56,46 +59,54 @@ test('what is missing is named, and its SQL mends it', async () => {
   expect(brief(await findings(url))).toEqual(['warning: public.log has no key']);
 });
 
-test('a published table whose updates would fail at the source is an error', async () => {
-  const url = await postgres.createDatabase('harmful');
-  await postgres.run(
-    'harmful',
-    `create table log(n int); create table hidden(id int primary key); alter table hidden replica identity nothing;
+test.skipIf(isOld)(
+  'a published table whose updates would fail at the source is an error',
+  async () => {
+    const url = await postgres.createDatabase('harmful');
+    await postgres.run(
+      'harmful',
+      `create table log(n int); create table hidden(id int primary key); alter table hidden replica identity nothing;
      create table computed(id int, twice int generated always as (id * 2) stored);
      alter table computed replica identity full; create publication tributary for all tables`,
-  );
-  expect(brief(await findings(url))).toEqual([
-    'error: public.computed has replica identity full and unpublished generated columns',
-    'error: public.hidden has no replica identity',
-    'error: public.log has no primary key or replica identity',
-    'warning: public.computed has no key',
-  ]);
-});
+    );
+    expect(brief(await findings(url))).toEqual([
+      'error: public.computed has replica identity full and unpublished generated columns',
+      'error: public.hidden has no replica identity',
+      'error: public.log has no primary key or replica identity',
+      'warning: public.computed has no key',
+    ]);
+  },
+);
 
-test('a row that has virtual columns and only itself as identity cannot be published', async () => {
-  const url = await postgres.createDatabase('virtual');
-  await postgres.run(
-    'virtual',
-    `create table bare(id int, twice int generated always as (id * 2) virtual); alter table bare replica identity full;
+test.skipIf(isOld)(
+  'a row that has virtual columns and only itself as identity cannot be published',
+  async () => {
+    const url = await postgres.createDatabase('virtual');
+    await postgres.run(
+      'virtual',
+      `create table bare(id int, twice int generated always as (id * 2) virtual); alter table bare replica identity full;
      create table keyed(id int primary key, twice int generated always as (id * 2) virtual); alter table keyed replica identity full;
      insert into bare values (1); insert into keyed values (1);
      create publication tributary for table bare, keyed with (publish_generated_columns = stored)`,
-  );
-  await expect(postgres.run('virtual', 'update keyed set id = 2')).rejects.toThrow('cannot update');
-  const found = await findings(url);
-  expect(brief(found)).toEqual(
-    ['bare', 'keyed'].map(
-      (name) =>
-        `error: public.${name} has virtual columns, and its rows have no other identity than all of their columns`,
-    ),
-  );
-  for (const { sql } of found) await postgres.run('virtual', sql ?? '');
-  await postgres.run('virtual', 'update keyed set id = 2; update bare set id = 2');
-  expect(brief(await findings(url))).toEqual([
-    'warning: publication "tributary" lacks 1 of 2 tables: public.bare',
-    'warning: public.bare has virtual columns, and its rows have no other identity than all of their columns',
-  ]);
-});
+    );
+    await expect(postgres.run('virtual', 'update keyed set id = 2')).rejects.toThrow(
+      'cannot update',
+    );
+    const found = await findings(url);
+    expect(brief(found)).toEqual(
+      ['bare', 'keyed'].map(
+        (name) =>
+          `error: public.${name} has virtual columns, and its rows have no other identity than all of their columns`,
+      ),
+    );
+    for (const { sql } of found) await postgres.run('virtual', sql ?? '');
+    await postgres.run('virtual', 'update keyed set id = 2; update bare set id = 2');
+    expect(brief(await findings(url))).toEqual([
+      'warning: publication "tributary" lacks 1 of 2 tables: public.bare',
+      'warning: public.bare has virtual columns, and its rows have no other identity than all of their columns',
+    ]);
+  },
+);
 
 test('a role without rights is told what to grant', async () => {
   const database = 'weakly';

@@ -5,7 +5,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadConfig } from '../../runtime/config.ts';
 import { runCommandLine } from '../support/command-line.ts';
 import { pgbenchSql } from '../support/pgbench.ts';
-import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
+import { startTestPostgres, testPostgresMajor, type TestPostgres } from '../support/postgres.ts';
+
+/** Has no virtual columns, and publishes no generated ones. */
+const isOld = testPostgresMajor < 18;
 
 let server: TestPostgres;
 let dir: string;
@@ -89,39 +92,45 @@ test('a role that may replicate is granted what it lacks, and nothing that it ha
   expect(await readFile(path.join(target, 'tributary.sql'), 'utf8')).toContain('Nothing:');
 });
 
-test('a table without a key that has generated columns can still be updated once it is published', async () => {
-  const url = await server.createDatabase('generated');
-  const keyless = (name: string) =>
-    `create table ${name} (a int, twice int generated always as (a * 2) stored); insert into ${name} values (1)`;
-  await server.run('generated', keyless('first'));
-  const words = ['init', '--source', url, '--dir', path.join(dir, 'generated'), '--apply'];
-  expect((await runCommandLine(words)).stdout).toContain('Applied 2 of 2 statements.');
-  await server.run('generated', 'update first set a = 2');
-  // The same for one that comes later, where the publication does not publish them yet.
-  await server.run(
-    'generated',
-    `alter publication tributary set (publish_generated_columns = none); ${keyless('second')};
+test.skipIf(isOld)(
+  'a table without a key that has generated columns can still be updated once it is published',
+  async () => {
+    const url = await server.createDatabase('generated');
+    const keyless = (name: string) =>
+      `create table ${name} (a int, twice int generated always as (a * 2) stored); insert into ${name} values (1)`;
+    await server.run('generated', keyless('first'));
+    const words = ['init', '--source', url, '--dir', path.join(dir, 'generated'), '--apply'];
+    expect((await runCommandLine(words)).stdout).toContain('Applied 2 of 2 statements.');
+    await server.run('generated', 'update first set a = 2');
+    // The same for one that comes later, where the publication does not publish them yet.
+    await server.run(
+      'generated',
+      `alter publication tributary set (publish_generated_columns = none); ${keyless('second')};
      alter publication tributary drop table first; drop table first`,
-  );
-  const later = await runCommandLine([...words, '--force']);
-  expect(later.stdout).toContain('Applied 3 of 3 statements.');
-  await server.run('generated', 'update second set a = 2');
-});
+    );
+    const later = await runCommandLine([...words, '--force']);
+    expect(later.stdout).toContain('Applied 3 of 3 statements.');
+    await server.run('generated', 'update second set a = 2');
+  },
+);
 
-test('a table whose updates no publication would let pass is left out, and said to be', async () => {
-  const url = await server.createDatabase('virtual');
-  await server.run(
-    'virtual',
-    `create table bare (a int, twice int generated always as (a * 2) virtual); insert into bare values (1);
+test.skipIf(isOld)(
+  'a table whose updates no publication would let pass is left out, and said to be',
+  async () => {
+    const url = await server.createDatabase('virtual');
+    await server.run(
+      'virtual',
+      `create table bare (a int, twice int generated always as (a * 2) virtual); insert into bare values (1);
      create table item (id int primary key)`,
-  );
-  const target = path.join(dir, 'virtual');
-  await runCommandLine(['init', '--source', url, '--dir', target, '--apply']);
-  await server.run('virtual', 'update bare set a = 2');
-  const sql = await readFile(path.join(target, 'tributary.sql'), 'utf8');
-  expect(sql).toContain('-- public.bare has virtual columns and no identity');
-  expect(sql).toContain('create publication "tributary" for table\n  "public"."item";');
-});
+    );
+    const target = path.join(dir, 'virtual');
+    await runCommandLine(['init', '--source', url, '--dir', target, '--apply']);
+    await server.run('virtual', 'update bare set a = 2');
+    const sql = await readFile(path.join(target, 'tributary.sql'), 'utf8');
+    expect(sql).toContain('-- public.bare has virtual columns and no identity');
+    expect(sql).toContain('create publication "tributary" for table\n  "public"."item";');
+  },
+);
 
 test('a wrong password and a missing table are said in one sentence with a way out', async () => {
   const url = await server.createDatabase('empty');

