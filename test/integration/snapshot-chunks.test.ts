@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { SnapshotProgress } from '../../capture/snapshot/chunk-reader.ts';
-import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
+import { startTestPostgres, testPostgresMajor, type TestPostgres } from '../support/postgres.ts';
 import {
   connectTo,
   describeTable,
@@ -268,8 +268,10 @@ test('an empty table and one of dead tuples only are complete without a row', as
   expect(await source.differences()).toEqual([]);
 });
 
-test('column lists, row filters and a partitioned root are read as they are published', async () => {
-  await using source = await prepare(/* sql */ `
+test.skipIf(testPostgresMajor < 15)(
+  'column lists, row filters and a partitioned root are read as they are published',
+  async () => {
+    await using source = await prepare(/* sql */ `
     create table t (id int primary key, secret text, n int generated always as (id * 2) stored, shown text);
     insert into t (id, secret, shown) select i, 'secret', 'shown ' || i from generate_series(1, 300) i;
     create table parts (id int, at date, primary key (id, at)) partition by range (at);
@@ -277,23 +279,24 @@ test('column lists, row filters and a partitioned root are read as they are publ
     create table parts_2 (at date not null, id int not null);
     alter table parts attach partition parts_2 for values from ('2021-01-01') to ('2022-01-01');
     insert into parts select i, '2020-06-01'::date + i from generate_series(1, 400) i`);
-  await source.client.query(/* sql */ `
+    await source.client.query(/* sql */ `
     drop publication tributary;
     create publication tributary for table public.t (id, shown) where (id > 100), table public.parts
       with (publish_via_partition_root = true)`);
-  await source.driver.start();
-  await source.driver.complete();
-  const shown = source.driver.emitted.flatMap((change) =>
-    change.op === 'read' && change.table === 'public.t' ? [Object.keys(change.after)] : [],
-  );
-  expect(shown.length).toBe(200);
-  expect(shown[0]).toEqual(['id', 'shown']);
-  const parts = await describeTable(source.client, 'tributary', {
-    schema: 'public',
-    name: 'parts',
-  });
-  expect(fold(source.driver.emitted, parts!)).toEqual(await sourceRows(source.client, parts!));
-});
+    await source.driver.start();
+    await source.driver.complete();
+    const shown = source.driver.emitted.flatMap((change) =>
+      change.op === 'read' && change.table === 'public.t' ? [Object.keys(change.after)] : [],
+    );
+    expect(shown.length).toBe(200);
+    expect(shown[0]).toEqual(['id', 'shown']);
+    const parts = await describeTable(source.client, 'tributary', {
+      schema: 'public',
+      name: 'parts',
+    });
+    expect(fold(source.driver.emitted, parts!)).toEqual(await sourceRows(source.client, parts!));
+  },
+);
 
 test('a transaction open before the reading began is awaited, and its rows come exactly once', async () => {
   const told: SnapshotProgress[] = [];

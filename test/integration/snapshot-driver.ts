@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { vi } from 'vitest';
 import { decodeMessage } from '../../capture/pgoutput/decode.ts';
 import type { PgoutputMessage, TupleBytes } from '../../capture/pgoutput/message.ts';
 import { columnText, TupleCursor } from '../../capture/pgoutput/tuple.ts';
@@ -24,6 +25,7 @@ export interface DriverOptions extends Partial<SnapshotOptions> {
   readonly slot: string;
 }
 
+const slotWait = { timeout: 30_000, interval: 20 } as const;
 const textOptions =
   '-c datestyle=ISO -c timezone=UTC -c extra_float_digits=3 -c search_path=pg_catalog';
 
@@ -41,7 +43,11 @@ export async function describeTable(
   name: { readonly schema: string; readonly name: string },
 ): Promise<TableSchema | null> {
   const found = await client.query<{ oid: number; identity: string; attnames: string[] }>(
-    `select c.oid::int4, c.relreplident as identity, p.attnames::text[] from pg_publication_tables p
+    // Before 15 a publication has no list of columns.
+    `select c.oid::int4, c.relreplident as identity, array(
+       select attname::text from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped
+         and coalesce(to_jsonb(p) -> 'attnames' ? attname::text, attgenerated = '')) as attnames
+     from pg_publication_tables p
      join pg_namespace n on n.nspname = p.schemaname
      join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
      where p.pubname = $1 and p.schemaname = $2 and p.tablename = $3`,
@@ -172,10 +178,10 @@ export class SnapshotDriver implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.crash();
     const client = await connectTo(this.#options.url);
-    await client.query(
-      `select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1`,
-      [this.#options.slot],
-    );
+    const drop = /* sql */ `
+      select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1`;
+    // The server may still be ending the session that had it.
+    await vi.waitFor(() => client.query(drop, [this.#options.slot]), slotWait);
     await client.end();
   }
 
