@@ -203,9 +203,21 @@ class Borrowing {
 
   #tooLate(owner: number | undefined, pid: number | undefined): PipelineError {
     if (owner === undefined) return lockedError(this.#path, pid);
+    const within = `within ${this.#options.waitMs / 1000} s`;
+    const borrower = this.#folder.requests().find(({ id }) => this.#folder.grant(id) !== null);
+    if (borrower !== undefined) {
+      return new PipelineError(
+        'sink-locked',
+        `the lake ${this.#path} is lent to process ${borrower.pid} (${borrower.purpose}), which did not give it back ${within}`,
+        {
+          hint: 'try again when that has ended',
+          context: { path: this.#path, holderPid: borrower.pid },
+        },
+      );
+    }
     return new PipelineError(
       'sink-locked',
-      `the sink process ${owner} did not lend the lake ${this.#path} within ${this.#options.waitMs / 1000} s`,
+      `the sink process ${owner} did not lend the lake ${this.#path} ${within}`,
       {
         hint: 'it may be in a long batch, or far behind: see `tributary status`, then try again',
         context: { path: this.#path, holderPid: owner },

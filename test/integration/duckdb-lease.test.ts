@@ -46,6 +46,23 @@ it('another process borrows the lake between two batches and gives it back', asy
   await sink.close();
 });
 
+it('who waits too long for a lake that is lent is told to whom', async () => {
+  await using folder = await lakeFolder();
+  using owner = createLeaseOwner(folder.path);
+  const sink = createDuckdbSink({ path: folder.path });
+  await using borrower = new DuckdbProcess('borrow', folder.path);
+  const loading = loadAndLend(sink, owner, (lent) => lent > 0);
+  await borrower.line(/^borrowed/);
+  const second = borrowLake(folder.path, { purpose: 'second', waitMs: 100 }, async () => 'had it');
+  await expect(second).rejects.toMatchObject({
+    kind: 'sink-locked',
+    message: `the lake ${folder.path} is lent to process ${borrower.pid} (test), which did not give it back within 0.1 s`,
+  });
+  borrower.tell('enough');
+  await loading;
+  await sink.close();
+});
+
 it('the owner takes the lake back from a borrower that died', async () => {
   await using folder = await lakeFolder();
   using owner = createLeaseOwner(folder.path);
