@@ -91,14 +91,15 @@ function roleStatements(
   }
   const unreadable = rights?.unreadable ?? tables;
   for (const schema of [...new Set(unreadable.map((table) => table.schema))].toSorted()) {
+    const list = unreadable.filter((table) => table.schema === schema).map(tableIdentifier);
     statements.push(
       {
         why: `It reads every table once: first the schema ${schema}.`,
         sql: `grant usage on schema ${quoteIdentifier(schema)} to ${name}`,
       },
       {
-        why: `Then the tables of it.`,
-        sql: `grant select on all tables in schema ${quoteIdentifier(schema)} to ${name}`,
+        why: `Then the tables of it, and no others.`,
+        sql: `grant select on\n  ${list.join(',\n  ')}\n  to ${name}`,
       },
     );
   }
