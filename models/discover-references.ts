@@ -72,10 +72,10 @@ function softReference(table: CatalogTable, column: CatalogColumn, around: Aroun
     column.name !== 'master_id'
   ) {
     const target = around.master.primaryKey[0];
-    return target === undefined ? [] : [soft(column, around.master, target)];
+    return target === undefined ? [] : soft(column, around.master, target);
   }
   if (around.users !== null && actorNames.includes(column.name) && table !== around.users) {
-    return [soft(column, around.users, actorTarget(column, around.users))];
+    return soft(column, around.users, actorTarget(column, around.users));
   }
   const stem = /^(.+)_id$/.exec(column.name)?.[1];
   if (stem === undefined || stem === 'master') return [];
@@ -89,19 +89,29 @@ function softReference(table: CatalogTable, column: CatalogColumn, around: Aroun
   const [only, ...others] = named;
   return only === undefined || others.length > 0
     ? []
-    : [soft(column, only, only.primaryKey[0] ?? 'id')];
+    : soft(column, only, only.primaryKey[0] ?? 'id');
 }
 
 const escape = (text: string) => text.replaceAll(/[^a-z0-9_]/gi, '.');
 
-function soft(column: CatalogColumn, target: CatalogTable, targetColumn: string): Reference {
-  return {
-    column: column.name,
-    table: `${target.schema}.${target.name}`,
-    targetColumn,
-    typeColumn: null,
-    declared: false,
-  };
+/** None where no value of the one column can be one of the other's. */
+function soft(column: CatalogColumn, target: CatalogTable, targetColumn: string): Reference[] {
+  if (!mayLead(column, target, targetColumn)) return [];
+  return [
+    { column: column.name, table: nameOf(target), targetColumn, typeColumn: null, declared: false },
+  ];
+}
+
+/** A text may hold a number or a uuid; a number is never a uuid. */
+function mayLead(column: CatalogColumn, target: CatalogTable, targetColumn: string): boolean {
+  const [from, to] = [column, pickColumn(target, [targetColumn])].map(keyFamily);
+  return from === null || to === null || from === to;
+}
+
+function keyFamily(column: CatalogColumn | undefined): 'number' | 'uuid' | null {
+  const type = column?.pgType ?? '';
+  if (type === 'uuid') return 'uuid';
+  return /^(smallint|integer|bigint|numeric(\(.*\))?)$/.test(type) ? 'number' : null;
 }
 
 /** A principal is a name, everything else the key of the user. */
@@ -123,11 +133,9 @@ function actorOf(table: CatalogTable, { users, tables }: Around): Role | null {
   for (const column of named) {
     const key = keys.find(({ columns: [only] }) => only === column.name);
     if (key === undefined) {
-      return {
-        column: column.name,
-        table: nameOf(users),
-        targetColumn: actorTarget(column, users),
-      };
+      const targetColumn = actorTarget(column, users);
+      if (!mayLead(column, users, targetColumn)) continue;
+      return { column: column.name, table: nameOf(users), targetColumn };
     }
     // The key is the truth: the actors of an audit of administrators are not among the users.
     if (tables.some((target) => nameOf(target) === targetOf(key))) return roleOf(key);

@@ -119,6 +119,26 @@ test('actors are looked up among the users, and those of a declared key where it
   });
 });
 
+test('no reference is guessed between a number and a uuid', async () => {
+  const mapping = await discover(
+    'unlike_ids',
+    /* sql */ `
+      create table master (id bigint primary key, uuid uuid unique, type text, name text);
+      create table service_user_master (id uuid primary key, master_id bigint references master (id), email text);
+      create table service_campaign_main (id bigint primary key, master_id bigint references master (id));
+      create table service_visit (id bigint primary key, master_id bigint, user_id bigint, author_id text, campaign_id uuid);
+      create table service_click (id bigint primary key, master_id bigint, user_id bigint, campaign_id varchar(40));`,
+  );
+  const guesses = (table: string) =>
+    mapping.tables[table]?.references.map(({ column, table: target }) => [column, target]);
+  expect(guesses('public.service_visit')).toEqual([['author_id', 'public.service_user_master']]);
+  expect(mapping.tables['public.service_visit']?.actor?.column).toBe('author_id');
+  expect(guesses('public.service_click')).toEqual([
+    ['campaign_id', 'public.service_campaign_main'],
+  ]);
+  expect(mapping.tables['public.service_click']?.actor).toBeNull();
+});
+
 test('a database without masters gets a mapping without one', async () => {
   const mapping = await discover('pgbench', pgbenchSql(1));
   expect(mapping.master).toBeNull();
