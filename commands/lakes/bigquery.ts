@@ -13,7 +13,7 @@ import type { Membership } from '../../sinks/workers/membership.ts';
 import { TopicMembership } from '../../sinks/workers/topic-membership.ts';
 import { openLog } from '../open-log.ts';
 import { holdShares } from '../verify/hold-shares.ts';
-import { checkOverrides, compilePolicy } from './column-policy.ts';
+import { checkOverrides, compilePolicy, policyText } from './column-policy.ts';
 import type { ConfiguredLake, LoadObserver } from './lake.ts';
 
 /** Nothing is locked: nobody has to ask for the lake. */
@@ -93,6 +93,7 @@ function lakeOptionsOf(settings: BigquerySinkConfig): WriteOptions {
     mode,
     history,
     policyOf: compilePolicy(settings.columns),
+    policyText: policyText(settings.columns),
     credentialsFile: settings.credentials_file,
     storageEndpoint: settings.storage_endpoint,
     kmsKey: settings.kms_key,

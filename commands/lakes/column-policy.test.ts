@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkOverrides, compilePolicy } from './column-policy.ts';
+import { checkOverrides, compilePolicy, policyText } from './column-policy.ts';
 
 const none = { json: undefined, unfit: undefined };
 
@@ -25,6 +25,18 @@ describe('a column policy', () => {
   ])('of %s comes from the last override that sets it', (column, json, unfit) => {
     expect(policyOf(column)).toEqual({ json, unfit });
   });
+});
+
+test('settings that differ have texts that differ, and the default has none', () => {
+  const settings = { json: 'string' as const, unfit: 'exact_text' as const, overrides: [] };
+  const override = { ...none, column: 'public.orders.*', unfit: 'dead_letter' as const };
+  expect(policyText(settings)).toBe('');
+  const texts = [
+    policyText({ ...settings, unfit: 'dead_letter' }),
+    policyText({ ...settings, overrides: [override] }),
+    policyText({ ...settings, overrides: [{ ...override, column: 'public.items.*' }] }),
+  ];
+  expect(new Set(['', ...texts]).size).toBe(4);
 });
 
 test('an override that matches no column is a warning, with its place', () => {

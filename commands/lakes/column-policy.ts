@@ -18,6 +18,12 @@ export function compilePolicy({ json, unfit, overrides }: ColumnSettings): Polic
   };
 }
 
+/** The settings as a text to tell other ones by; empty where nothing is set. */
+export function policyText({ json, unfit, overrides }: ColumnSettings): string {
+  const isDefault = json === 'string' && unfit === 'exact_text' && overrides.length === 0;
+  return isDefault ? '' : JSON.stringify({ json, unfit, overrides });
+}
+
 /** Overrides that match nothing: columns may come later, but most likely it is a slip of the pen. */
 export function checkOverrides(
   { overrides }: ColumnSettings,

@@ -1,13 +1,21 @@
 import type { TableSchema } from '../../schemas/table-schema.ts';
 import type { LakeNames } from '../sink.ts';
 
+/** Of the names of all `T__changes`. */
+export const changesSuffix = '__changes';
+
 /** Everything is in the one dataset: tables of the default schema as `T`, others as `schema__T`. */
 export function datasetNames(
   dataset: string,
   table: Pick<TableSchema, 'schema' | 'name'>,
 ): LakeNames {
   const name = table.schema === 'public' ? table.name : `${table.schema}__${table.name}`;
-  return { schema: dataset, changes: `${name}__changes`, state: `${name}__state`, view: name };
+  return {
+    schema: dataset,
+    changes: `${name}${changesSuffix}`,
+    state: `${name}__state`,
+    view: name,
+  };
 }
 
 const exactNumbers = ['INT64', 'NUMERIC', 'BIGNUMERIC'];

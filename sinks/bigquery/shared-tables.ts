@@ -57,8 +57,9 @@ function createSql(tables: ShareTables): string {
     create table if not exists ${checkpointsOf(tables)} as
       select 0 as epoch, '' as owner, ${quoteText(positionZero)} as applied, '0/0' as applied_lsn,
         0 as watermark_offset, '{}' as offsets, '{}' as floors, '{}' as states,
-        '' as batch_id,
+        '' as batch_id, '' as policy,
         current_timestamp() as updated_at;
+    alter table ${checkpointsOf(tables)} add column if not exists policy string;
     create table if not exists ${commitsOf(tables)} (
       batch_id string, cut string, lsn string, committed_at timestamp, is_published bool,
       row_count int64, table_count int64, dead_letter_count int64, applied_at timestamp,
@@ -93,6 +94,8 @@ export interface StoredCheckpoint {
 
 export interface TakenCheckpoint extends StoredCheckpoint {
   readonly owner: string;
+  /** Settings of columns by which changes above the checkpoint were streamed. */
+  readonly policyText: string;
 }
 
 /** Makes what is missing, raises the epoch and reads the checkpoint. Throws `sink-fenced` when another owner did so too. */
@@ -107,11 +110,11 @@ export async function takeCheckpoint(
     update ${checkpointsOf(tables)}
     set epoch = epoch + 1, owner = ${quoteText(owner)}, updated_at = current_timestamp()
     where true`);
-  const [row] = await lake.rows(/* sql */ `select owner from ${checkpointsOf(tables)}`);
+  const [row] = await lake.rows(/* sql */ `select owner, policy from ${checkpointsOf(tables)}`);
   const stored = await readCheckpoint(lake, tables);
   if (stored === null) throw new PipelineError('sink-corrupt', 'the lake has no checkpoint row');
   if (row?.[0] !== owner) throw fencedError(stored.checkpoint.epoch - 1, stored.checkpoint.epoch);
-  return { ...stored, owner };
+  return { ...stored, owner, policyText: row[1] ?? '' };
 }
 
 /** Owners of several shares start at once: of two that make one table, one is told that it exists. */
@@ -273,6 +276,13 @@ export function publishSql(
   return [update, insert];
 }
 
+/** Nothing when another owner has raised the epoch. */
+export const setPolicySql = (
+  tables: ShareTables,
+  { epoch, policyText }: { readonly epoch: number; readonly policyText: string },
+): string =>
+  `update ${checkpointsOf(tables)} set policy = ${quoteText(policyText)} where epoch = ${epoch}`;
+
 /** Says where the rows of tables are from now on; also a fence, as in `publishSql`. */
 export const placeStatesSql = (tables: ShareTables, states: StatePlaces): string =>
   `update ${checkpointsOf(tables)} set states = ${quoteText(JSON.stringify(states))} where true`;
@@ -319,4 +329,15 @@ export async function readLayouts(
     /* sql */ `select layout from ${historyOf(tables)} order by from_seq`,
   );
   return rows.map(([layout = null]) => JSON.parse(String(layout)) as TableLayout);
+}
+
+/** Of tables that are in other shares. */
+export async function otherLayouts(
+  lake: LakeConnection,
+  tables: ShareTables,
+): Promise<readonly TableLayout[]> {
+  const { share, shares } = tables;
+  if (shares === 1) return [];
+  const layouts = await readLayouts(lake, tables);
+  return layouts.filter((layout) => shareOf(tableName(layout), shares) !== share);
 }

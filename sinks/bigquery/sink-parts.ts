@@ -6,12 +6,15 @@ import { KeyedState } from './keyed-state.ts';
 import type { BigQueryMode } from './permissions.ts';
 import type { ShareTables, TakenCheckpoint } from './shared-tables.ts';
 import { StateTables } from './state-tables.ts';
+import { takePolicy } from './take-policy.ts';
 import { openWriteStreams, type WriteStreams } from './write-streams.ts';
 
 /** How changes and rows are written. */
 export interface WriteOptions extends LakeOptions {
   /** How columns are kept; documents as STRING and unfit values as exact text when left out. */
   readonly policyOf?: PolicyOf;
+  /** Other policies have other texts; empty when left out. */
+  readonly policyText?: string;
   /** `batch` when left out. */
   readonly mode?: BigQueryMode;
   /** Host and port of the Storage Write interface; the service's own when left out. */
@@ -40,7 +43,7 @@ export interface PartsOwner extends WriteOptions {
 
 /** Ends what owners before this one append, whatever their mode was, and makes the parts that this mode takes. */
 export async function takeParts(given: PartsOwner): Promise<SinkParts> {
-  const { lake, engine, tables, taken, mode = 'batch', history = true } = given;
+  const { lake, engine, tables, taken, mode = 'batch', history = true, policyText = '' } = given;
   const { owner, states, checkpoint } = taken;
   const isKeyed = mode === 'bigquery-cdc';
   const { maxStalenessMinutes, onWritten } = given;
@@ -49,7 +52,12 @@ export async function takeParts(given: PartsOwner): Promise<SinkParts> {
   const way = mode === 'batch' ? 'load' : isKeyed && !history ? 'none' : 'stream';
   const appending = { lake, tables, writes, epoch: checkpoint.epoch };
   const hasStaleness = maxStalenessMinutes !== undefined;
-  const changes = await ChangeAppender.takeOver(appending, way).catch(async (error: unknown) => {
+  const takeOver = async () => {
+    const appender = await ChangeAppender.takeOver(appending, way);
+    await takePolicy({ lake, engine, tables, taken, policyText });
+    return appender;
+  };
+  const changes = await takeOver().catch(async (error: unknown) => {
     await writes.close();
     throw error;
   });

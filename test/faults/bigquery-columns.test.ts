@@ -5,6 +5,7 @@ import type { TableVersion } from '../../schemas/table-schema.ts';
 import { columnsIdentity, rowIdentity } from '../../schemas/value-identity.ts';
 import { bigquerySinkSteps } from '../../sinks/bigquery/bigquery-sink.ts';
 import type { ColumnPolicy } from '../../sinks/bigquery/column-policy.ts';
+import type { Checkpoint } from '../../sinks/sink.ts';
 import {
   commandsArbitrary,
   type History,
@@ -47,7 +48,7 @@ interface Loading {
 
 async function withLake(
   history: History,
-  settings: Way & { readonly policyOf?: () => ColumnPolicy },
+  settings: Way & { readonly policyOf?: () => ColumnPolicy; readonly policyText?: string },
   body: (loading: Loading) => Promise<void>,
 ): Promise<void> {
   const given = await shared.fresh();
@@ -217,3 +218,49 @@ describe.for(ways)('dead letters of unfit values, %s', ([, way]) => {
     );
   });
 });
+
+describe.each([
+  ['stream', 'exact_text', 'dead_letter'],
+  ['stream', 'dead_letter', 'exact_text'],
+  ['bigquery-cdc', 'exact_text', 'dead_letter'],
+  ['bigquery-cdc', 'dead_letter', 'exact_text'],
+] as const)('mode %s, unfit: %s and then %s', (mode, before, after) => {
+  it('is refused while streamed changes wait for their checkpoint, and taken afterwards', async () => {
+    const one = { table: 'pairs', keepsToast: false, endsTransaction: true } as const;
+    const commands = [
+      { ...one, pick: 0, what: 'insert', value: fits },
+      { ...one, pick: 0, what: 'update', value: unfit },
+      { ...one, pick: 1, what: 'insert', value: fits },
+    ] as const;
+    const history = withDocuments(runHistory(commands));
+    const last = history.cuts.length - 1;
+    let policy: ColumnPolicy = { json: 'json', unfit: before };
+    const settings = {
+      mode,
+      policyOf: () => policy,
+      get policyText() {
+        return policy.unfit;
+      },
+    };
+    await withLake(history, settings, async ({ harness, write, load }) => {
+      await write(last);
+      expect(await load(last, 'before-commit')).toBe(false);
+      policy = { json: 'json', unfit: after };
+      const refused = { kind: 'sink-refused', hint: expect.stringContaining('columns back') };
+      await expect(load(last)).rejects.toMatchObject(refused);
+      // The owner that was refused has left everything as it was for the one after it.
+      await expect(load(last)).rejects.toMatchObject(refused);
+      policy = { json: 'json', unfit: before };
+      expect(await load(last)).toBe(true);
+      expect(await harness.deadLetters()).toHaveLength(before === 'dead_letter' ? 1 : 0);
+      policy = { json: 'json', unfit: after };
+      await using sink = await opened(harness);
+      expect(sink.applied).toBe(history.cuts.at(-1)?.cut);
+    });
+  });
+});
+
+async function opened(harness: BigqueryHarness): Promise<Checkpoint & AsyncDisposable> {
+  const sink = await harness.reopen();
+  return { ...(await sink.open()), [Symbol.asyncDispose]: () => sink.close() };
+}
