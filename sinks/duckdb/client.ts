@@ -111,6 +111,8 @@ async function openInstance(path: string, isReadOnly: boolean, limits: Limits) {
     threads: String(limits.threadsMax),
     temp_directory: `${path}.tmp`,
     checkpoint_threshold: `${Math.ceil(limits.walBytesMax / 1024)}KiB`,
+    // Each one is compressed with the batch that fills it, and not five with one that others wait for.
+    write_buffer_row_group_count: '1',
     autoinstall_known_extensions: 'false',
   });
   try {
