@@ -41,7 +41,8 @@ const optionDefaults = {
  * Rows of a row group, a multiple of a vector's. A transaction that appends as many compresses them once, on
  * their way into the file; fewer go through the write-ahead log first, and what does not fill a group is merged
  * with its neighbours later, up to three groups at a time. DuckDB's own 122,880 are more than most batches have.
- * https://duckdb.org/docs/1.5/sql/statements/attach
+ * The file does not remember it: a checkpoint of another program makes full ones of ours, unless that program
+ * sets `max_vacuum_tasks` to 0. https://duckdb.org/docs/1.5/sql/statements/attach
  */
 const rowGroupRows = 15 * chunkRows;
 
