@@ -37,6 +37,15 @@ const optionDefaults = {
   walBytesMax: 64 * 1024 * 1024,
 } as const;
 
+/**
+ * Rows of a row group, a multiple of a vector's. A transaction that appends as many compresses them once, on
+ * their way into the file; fewer go through the write-ahead log first, and what does not fill a group is merged
+ * with its neighbours later, up to three groups at a time. DuckDB's own 122,880 are more than most batches have.
+ * The file does not remember it: a checkpoint of another program makes full ones of ours, unless that program
+ * sets `max_vacuum_tasks` to 0. https://duckdb.org/docs/1.5/sql/statements/attach
+ */
+const rowGroupRows = 15 * chunkRows;
+
 /** One process has one instance of a file: a second one would not see the first one's lock, and destroy it. */
 interface SharedFile {
   readonly path: string;
@@ -103,13 +112,15 @@ async function openInstance(path: string, isReadOnly: boolean, limits: Limits) {
     threads: String(limits.threadsMax),
     temp_directory: `${path}.tmp`,
     checkpoint_threshold: `${Math.ceil(limits.walBytesMax / 1024)}KiB`,
+    // Each one is compressed with the batch that fills it, and not five with one that others wait for.
+    write_buffer_row_group_count: '1',
     autoinstall_known_extensions: 'false',
   });
   try {
     const connection = await instance.connect();
     await connection.run(/* sql */ `set global TimeZone = 'UTC'`);
-    const mode = isReadOnly ? ' (read_only)' : '';
-    await connection.run(/* sql */ `attach ${quoteText(path)} as ${lakeAlias}${mode}`);
+    const mode = isReadOnly ? 'read_only' : `row_group_size ${rowGroupRows}`;
+    await connection.run(/* sql */ `attach ${quoteText(path)} as ${lakeAlias} (${mode})`);
     connection.closeSync();
     return instance;
   } catch (error) {

@@ -1,7 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
 import { expect, it } from 'vitest';
+import { openLake } from '../../sinks/duckdb/client.ts';
 import { createDuckdbSink } from '../../sinks/duckdb/duckdb-sink.ts';
 import { borrowLake } from '../../sinks/duckdb/lease.ts';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
@@ -49,6 +51,31 @@ it('a file that is no lake, a damaged and a cut off one are corrupt, and stay as
     });
     expect((await readFile(file)).equals(content), name).toBe(true);
   }
+});
+
+it('a file with row groups of DuckDB’s own size is gone on with in smaller ones', async () => {
+  await using folder = await lakeFolder();
+  await mkdir(path.dirname(folder.path), { recursive: true });
+  const insertSql = (from: number, to: number) =>
+    `insert into t select i, 'row ' || i from range(${from}, ${to}) r(i)`;
+  const instance = await DuckDBInstance.create(folder.path);
+  const connection = await instance.connect();
+  await connection.run(`create table t (id bigint, name varchar); ${insertSql(0, 130_000)}`);
+  connection.closeSync();
+  instance.closeSync();
+  const lake = await openLake(folder.path);
+  await lake.run(`${insertSql(130_000, 130_010)}; checkpoint; ${insertSql(130_010, 200_000)}`);
+  await lake.run('delete from t where id < 20_000; checkpoint');
+  const sizes = await lake.rows(`
+    select sum(count)::integer as rows from pragma_storage_info('t')
+    where column_name = 'id' and segment_type = 'BIGINT' group by row_group_id order by row_group_id`);
+  expect(sizes.map(({ rows }) => rows)).toEqual([122_880, 7_130, 30_720, 30_720, 8_550]);
+  expect(
+    await lake.rows(`
+      select count(*) as rows, sum(id)::bigint as ids, count(distinct name) as names,
+        count(*) filter (name <> 'row ' || id) as wrong from t`),
+  ).toEqual([{ rows: 180_000n, ids: 19_799_910_000n, names: 180_000n, wrong: 0n }]);
+  await lake.close();
 });
 
 it('a full disk stops the batch, not the lake: it goes on from the checkpoint when there is room', async (context) => {
