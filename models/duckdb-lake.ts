@@ -38,7 +38,14 @@ export function duckdbLake(file: string): ModelsLake {
       );
       return new Map(rows.map(([schema, table, count]) => [`${schema}.${table}`, Number(count)]));
     },
-    profile: (schema) => ({ type: 'duckdb', path: path.resolve(file), schema, threads }),
+    profile: (schema) => ({
+      type: 'duckdb',
+      path: path.resolve(file),
+      schema,
+      threads,
+      // The sink's row groups are smaller than DuckDB's own: dbt would merge them all, and the sink tidies up anyway.
+      config_options: { max_vacuum_tasks: 0 },
+    }),
     env: {},
     vars: {},
   };
