@@ -10,7 +10,8 @@ export const eventTableSql = /* sql */ `
     event_type text not null, payload jsonb not null, status text, amount numeric(12,2), attempt integer not null,
     is_test boolean not null, occurred_at timestamptz not null)`;
 
-const insertSql = /* sql */ `
+/** Rows from `$1` to `$2`. */
+export const insertEventsSql = /* sql */ `
   insert into service_event
   select i, i % 5000, gen_random_uuid(), 'commerce:order:v1:requested',
     jsonb_build_object('step', i % 7, 'note', md5(i::text), 'order', md5((i * 7)::text), 'channel', 'app'),
@@ -26,7 +27,7 @@ export async function writeBacklog(
   const client = new pg.Client({ connectionString: server.url(database) });
   await client.connect();
   for (let from = 1; from <= rows; from += rowsPerTransaction) {
-    await client.query(insertSql, [from, from + rowsPerTransaction - 1]);
+    await client.query(insertEventsSql, [from, from + rowsPerTransaction - 1]);
   }
   const { rows: ends } = await client.query<{ lsn: string }>(
     'select pg_current_wal_flush_lsn() as lsn',

@@ -8,7 +8,7 @@ import type { Log } from '../../log/log.ts';
 import { kafkaConfig } from '../support/kafka-config.ts';
 import { startTestKafka, startTestRegistry } from '../support/kafka.ts';
 import { startTestPostgres } from '../support/postgres.ts';
-import { eventTableSql } from './backlog.ts';
+import { eventTableSql, insertEventsSql } from './backlog.ts';
 import { type BenchServers, startDebezium } from './debezium-process.ts';
 import { median, quantile, report } from './report.ts';
 import { type KafkaServers, runChild } from './run-child.ts';
@@ -105,7 +105,7 @@ async function measure(log: Log, { url, topic, rate }: Run): Promise<Latencies> 
   const latencies: number[] = [];
   await using client = await openWriter(url);
   // The first change makes the topic, and shows that everything has started; it is not measured.
-  await client.pg.query(insertSql, [0, 0]);
+  await client.pg.query(insertEventsSql, [0, 0]);
   const partitions = await untilHeld(log, topic);
   const done = new AbortController();
   const readers = Array.from({ length: partitions }, async (_, partition) => {
@@ -168,11 +168,6 @@ async function openWriter(url: string) {
   return { pg: client, [Symbol.asyncDispose]: () => client.end() };
 }
 
-const insertSql = /* sql */ `
-  insert into service_event select i, i % 5000, gen_random_uuid(), 'commerce:order:v1:requested',
-    jsonb_build_object('step', i % 7, 'note', md5(i::text)), 'ok', (i % 10000)::numeric / 100, clock_timestamp()
-  from generate_series($1::bigint, $2::bigint) i`;
-
 interface Plan {
   readonly perTransaction: number;
   /** Filled: when each transaction's COMMIT was sent. */
@@ -185,7 +180,7 @@ async function write(client: pg.Client, { perTransaction, committedAt }: Plan): 
   for (let number = 0; number < seconds * transactionsPerSecond; number += 1) {
     const from = number * perTransaction + 1;
     await client.query('begin');
-    await client.query(insertSql, [from, from + perTransaction - 1]);
+    await client.query(insertEventsSql, [from, from + perTransaction - 1]);
     committedAt[number] = performance.now();
     await client.query('commit');
     behindMs = performance.now() - startedAt - ((number + 1) * 1000) / transactionsPerSecond;

@@ -9,7 +9,7 @@ import pg from 'pg';
 import { openLakeReader } from '../../sinks/duckdb/read-lake.ts';
 import { runCommandLine } from '../support/command-line.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
-import { eventTableSql } from './backlog.ts';
+import { eventTableSql, insertEventsSql } from './backlog.ts';
 import { peakMemoryMb } from './peak-memory.ts';
 import { report } from './report.ts';
 
@@ -76,12 +76,7 @@ async function write(url: string): Promise<number> {
   let behindMs = 0;
   for (let number = 0; number * perTransactionMs < seconds * 1000; number += 1) {
     const from = number * rowsPerTransaction;
-    await client.query(
-      `insert into service_event select i, i % 5000, gen_random_uuid(), 'commerce:order:v1:requested',
-        jsonb_build_object('step', i % 7, 'note', md5(i::text)), 'ok', (i % 10000)::numeric / 100, clock_timestamp()
-       from generate_series($1::bigint, $2::bigint) i`,
-      [from, from + rowsPerTransaction - 1],
-    );
+    await client.query(insertEventsSql, [from, from + rowsPerTransaction - 1]);
     behindMs = performance.now() - startedAt - (number + 1) * perTransactionMs;
     if (behindMs < 0) await pause(-behindMs);
   }
