@@ -83,6 +83,13 @@ const snapshotFinished = (scene: RegistryScene) =>
     scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
   );
 
+/** It is in what is durable: until then that looks as it will when all is over. */
+const parked = (scene: RegistryScene) =>
+  eventually(
+    'the parked table',
+    async () => (await scene.progress())?.parked?.['public.items'] !== undefined,
+  );
+
 const confirmed = (scene: RegistryScene) =>
   scene.bench.events.findLast((event) => event.type === 'confirmed')?.lsn ?? 0n;
 
@@ -266,6 +273,7 @@ describe('a table that is parked', () => {
         `${breakItems}; update items set note = 'lost?' where id < 100; delete from items where id > 450`,
       );
       await said(scene, /^public\.items is parked/);
+      await parked(scene);
       await scene.run(
         `alter table items drop column tag; update items set note = 'later' where id = 1`,
       );
@@ -324,6 +332,7 @@ describe('a table that is parked', () => {
           `${breakItems}; insert into items values (1, 'n1'); delete from items where id = 3`,
         );
         await said(scene, /^public\.items is parked/);
+        await parked(scene);
         await scene.run(`update items set note = 'twice' where id = 1`);
         fake.globalLevel = 'NONE';
         await eventually('all tables', async () => {
