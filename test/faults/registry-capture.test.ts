@@ -78,10 +78,13 @@ test('records of another program at the end of a partition are dead letters; cap
     await second.stop();
   }));
 
+/** Every row that was there is durable, so its schema is registered. */
 const snapshotFinished = (scene: RegistryScene) =>
-  eventually('the snapshot', () =>
-    scene.bench.events.some(({ type }) => type === 'snapshot-finished'),
-  );
+  eventually('the snapshot', async () => {
+    const isRead = scene.bench.events.some(({ type }) => type === 'snapshot-finished');
+    const tables = Object.values((await scene.progress())?.snapshot.tables ?? {});
+    return isRead && tables.length > 0 && tables.every(({ done }) => done);
+  });
 
 /** It is in what is durable: until then that looks as it will when all is over. */
 const parked = (scene: RegistryScene) =>

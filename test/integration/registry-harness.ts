@@ -90,8 +90,12 @@ export async function withRegistryScene(
     spoolPath: path.join(bench.dir, 'spool'),
     ...(incompatible === undefined ? {} : { incompatible }),
   });
-  const started = async (settings: StartSettings = {}) =>
-    resources.use(bench.start(await options(settings)));
+  const started = async (settings: StartSettings = {}) => {
+    const capture = resources.use(bench.start(await options(settings)));
+    // Whoever waits for a line is told that none comes any more.
+    capture.ended.catch((error: unknown) => bench.lines.push(`capture ended: ${String(error)}`));
+    return capture;
+  };
   await play({
     bench,
     registry,
@@ -109,6 +113,8 @@ export async function withRegistryScene(
     progress: () => readProgress(bench.log, prefix),
   });
 }
+
+const lastEventsMax = 20;
 
 const defaults: Omit<ConfluentRegistryConfig, 'url'> = {
   type: 'confluent',
@@ -196,5 +202,12 @@ export async function writeUntil(
   return writes;
 }
 
-export const said = (scene: RegistryScene, pattern: RegExp) =>
-  eventually(`a line like ${pattern}`, () => scene.bench.lines.some((line) => pattern.test(line)));
+/** Waits for a line of capture; the error has what was said instead. */
+export async function said({ bench }: RegistryScene, pattern: RegExp): Promise<void> {
+  await eventually(`a line like ${pattern}`, () =>
+    bench.lines.some((line) => pattern.test(line)),
+  ).catch((cause: unknown) => {
+    const events = bench.events.slice(-lastEventsMax).map(({ type }) => type);
+    throw new Error(`said ${JSON.stringify(bench.lines)}, last ${events.join(', ')}`, { cause });
+  });
+}
