@@ -1,3 +1,4 @@
+import { PipelineError } from '../../runtime/errors.ts';
 import { query, type SqlSession } from './connection.ts';
 
 /** A publication as the catalog has it. */
@@ -31,11 +32,8 @@ export async function readPublication(
   const [found] = await query<PublicationRow>(session, publicationSql, [name]);
   if (found === undefined) return null;
   const hasColumnLists = found.server_version >= 150_000;
-  const tables = await query<PublishedTableRow>(
-    session,
-    hasColumnLists ? publishedTablesSql : publishedTablesSql14,
-    [name],
-  );
+  const sql = hasColumnLists ? publishedTablesSql : publishedTablesSql14;
+  const tables = await whileTablesGo(() => query<PublishedTableRow>(session, sql, [name]));
   const flags = {
     insert: found.pubinsert,
     update: found.pubupdate,
@@ -58,6 +56,22 @@ export async function readPublication(
     })),
   };
 }
+
+/** pg_publication_tables opens each table that it lists: one that is dropped in between fails the query, not the next one. */
+async function whileTablesGo<T>(look: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await look();
+    } catch (error) {
+      const isGone = error instanceof PipelineError && goneTable.test(error.message);
+      if (!isGone || attempt === looksMax) throw error;
+    }
+  }
+}
+
+const goneTable = /could not open relation with OID/;
+/** One table after the other may be dropped. */
+const looksMax = 100;
 
 /** Before PostgreSQL 18 the catalog lists generated columns as published, and pgoutput sends none of them. */
 export function sentColumns(
