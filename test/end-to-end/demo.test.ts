@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -9,6 +9,8 @@ import { runCommandLine } from '../support/command-line.ts';
 let parent: string;
 beforeAll(async () => {
   parent = await mkdtemp(path.join(os.tmpdir(), 'tributary-demo-'));
+  // Where the user that PostgreSQL runs as gets through, its cluster is in this folder, and goes with it.
+  await chmod(parent, 0o755);
 });
 afterAll(async () => {
   await rm(parent, { recursive: true, force: true });
