@@ -52,26 +52,25 @@ export async function readTables(
   // One that was dropped in between would look like a table without columns, or without a key.
   const left = await query<{ oid: string }>(session, leftSql, wanted);
   const isLeft = new Set(left.map(({ oid }) => oid));
-  return tables
-    .filter(({ oid }) => isLeft.has(oid))
-    .map((row) => {
-      const unique = indexes.get(row.oid) ?? [];
-      return {
-        oid: Number(row.oid),
-        schema: row.schema,
-        name: row.name,
-        kind: row.kind,
-        columns: (columns.get(row.oid) ?? []).map(toColumn),
-        primaryKey: unique.find((index) => index.is_primary)?.columns ?? [],
-        identityIndex: unique.find((index) => index.is_identity)?.columns ?? [],
-        replicaIdentity: replicaIdentities[row.identity] ?? 'default',
-        foreignKeys: (foreignKeys.get(row.oid) ?? []).map(toForeignKey),
-        uniqueKeys: unique.map((index) => index.columns),
-        rowEstimate: Math.max(0, Number(row.row_estimate)),
-        bytes: Number(row.bytes),
-        comment: row.comment,
-      };
-    });
+  const whole = tables.filter(({ oid }) => isLeft.has(oid));
+  return whole.map((row) => {
+    const unique = indexes.get(row.oid) ?? [];
+    return {
+      oid: Number(row.oid),
+      schema: row.schema,
+      name: row.name,
+      kind: row.kind,
+      columns: (columns.get(row.oid) ?? []).map(toColumn),
+      primaryKey: unique.find((index) => index.is_primary)?.columns ?? [],
+      identityIndex: unique.find((index) => index.is_identity)?.columns ?? [],
+      replicaIdentity: replicaIdentities[row.identity] ?? 'default',
+      foreignKeys: (foreignKeys.get(row.oid) ?? []).map(toForeignKey),
+      uniqueKeys: unique.map((index) => index.columns),
+      rowEstimate: Math.max(0, Number(row.row_estimate)),
+      bytes: Number(row.bytes),
+      comment: row.comment,
+    };
+  });
 }
 
 const leftSql = 'select oid::text as oid from pg_class where oid = any($1::oid[])';

@@ -5,7 +5,6 @@ import { newerPosition, type PositionText, positionZero } from '../../schemas/po
 import { tableName, type TableVersion } from '../../schemas/table-schema.ts';
 import { TableHistory, type TableLayout, type VersionLayout } from '../lake/layout.ts';
 import { type LakeEngine, planEvolution, refuseAlikeTables } from '../lake/plan-evolution.ts';
-import { shareOf } from '../shares.ts';
 import type { Checkpoint, Refusal, Sink, SinkBatch, TableBatch } from '../sink.ts';
 import { type AppliedTable, applyTable, stageName } from './apply-table.ts';
 import { LakeConnection } from './client.ts';
@@ -21,6 +20,7 @@ import { bigqueryEngine } from './schema.ts';
 import { refuseLongScript, refuseManyTables } from './script-limits.ts';
 import {
   guardedScript,
+  isOfShare,
   ledgerSql,
   placeStatesSql,
   publishSql,
@@ -118,8 +118,7 @@ class BigquerySink implements Sink {
       onWritten: () => this.#step('written'),
     });
     this.#histories = new Map();
-    const { share, shares } = this.#tables;
-    const isOurs = (layout: TableLayout) => shareOf(tableName(layout), shares) === share;
+    const isOurs = (layout: TableLayout) => isOfShare(this.#tables, layout);
     const stored = await readLayouts(this.#lake, this.#tables);
     for (const layout of stored.filter(isOurs)) this.#historyOf(layout.topic).add(layout);
     const others = stored.filter((layout) => !isOurs(layout));

@@ -331,13 +331,6 @@ export async function readLayouts(
   return rows.map(([layout = null]) => JSON.parse(String(layout)) as TableLayout);
 }
 
-/** Of tables that are in other shares. */
-export async function otherLayouts(
-  lake: LakeConnection,
-  tables: ShareTables,
-): Promise<readonly TableLayout[]> {
-  const { share, shares } = tables;
-  if (shares === 1) return [];
-  const layouts = await readLayouts(lake, tables);
-  return layouts.filter((layout) => shareOf(tableName(layout), shares) !== share);
-}
+/** Whether the share has this table. */
+export const isOfShare = ({ share, shares }: ShareTables, table: TableLayout): boolean =>
+  shareOf(tableName(table), shares) === share;

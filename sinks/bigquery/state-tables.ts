@@ -3,7 +3,8 @@ import type { LakeEngine } from '../lake/plan-evolution.ts';
 import type { LakeNames } from '../sink.ts';
 import type { LakeConnection } from './client.ts';
 import { createState } from './create-table.ts';
-import { listTables, orphanedStates } from './orphaned-states.ts';
+import { listTables } from './list-tables.ts';
+import { orphanedStates } from './orphaned-states.ts';
 import { refuseOtherEpoch, type ShareTables } from './shared-tables.ts';
 import { copyStateSql, type FilledColumn } from './sql.ts';
 import {

@@ -3,9 +3,10 @@ import { type PositionText, positionZero } from '../../schemas/position.ts';
 import type { LakeEngine } from '../lake/plan-evolution.ts';
 import type { LakeConnection } from './client.ts';
 import { changesSuffix } from './layout.ts';
-import { listTables } from './orphaned-states.ts';
+import { listTables } from './list-tables.ts';
 import {
-  otherLayouts,
+  isOfShare,
+  readLayouts,
   setPolicySql,
   type ShareTables,
   streamsOf,
@@ -34,7 +35,8 @@ export async function takePolicy({ lake, engine, tables, taken, policyText }: Po
   if (taken.policyText === policyText) return;
   const { applied, epoch } = taken.checkpoint;
   if (await lake.hasTable(streamsOf(tables))) {
-    const others = await otherLayouts(lake, tables);
+    const layouts = await readLayouts(lake, tables);
+    const others = layouts.filter((layout) => !isOfShare(tables, layout));
     const foreign = new Set(others.map((layout) => engine.namesOf(layout).changes));
     const streamed = await newestStreamed(lake, foreign);
     if (streamed > applied) throw otherPolicyError(applied, streamed);
